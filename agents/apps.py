@@ -8,7 +8,7 @@ JOBS = (
     Job(
         "compact ended turns",
         "agents.tasks.compact_events",
-        "Compacts the many small events of an answer into one, a minute after its end.",
+        "Compacts the many small events of an answer into one, a minute after its end, and counts its turn.",
         "turns compacted",
         every_minutes=1,
     ),
@@ -46,6 +46,13 @@ JOBS = (
         "agents.tasks.purge_completions",
         "Forgets after 48 hours by what repeated requests of OpenAI clients are recognized.",
         "requests forgotten",
+        every_minutes=60,
+    ),
+    Job(
+        "delete old counters",
+        "agents.journal.rollups.delete_old_rollups",
+        "Deletes the counters of single minutes after two days and those of hours after 90; those of days stay.",
+        "counters deleted",
         every_minutes=60,
     ),
     Job(

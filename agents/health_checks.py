@@ -64,7 +64,7 @@ class LiveRelease:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnFigures:
+class CurrentTurns:
     """Turns and runners now, `turns` and `failed` in the past hour. `oldest_seconds` is the wait of the oldest queued
     turn, None if the queue is empty. `live_releases` are read with them, so that the start page needs one statement."""
 
@@ -90,7 +90,7 @@ class FailureKind:
     since: datetime
 
 
-def turn_figures(measurements: Measurements) -> TurnFigures:
+def turn_figures(measurements: Measurements) -> CurrentTurns:
     """The figures, from one statement."""
     bounds: dict[str, Any] = {
         "hour_ago": lowest_id(_subtract_hour(measurements.now)),
@@ -102,7 +102,7 @@ def turn_figures(measurements: Measurements) -> TurnFigures:
         cursor.execute(_FIGURES, bounds)
         figures = list(cursor.fetchone())
     figures[-1] = [LiveRelease(UUID(agent_id), name, stored) for agent_id, name, stored in orjson.loads(figures[-1])]
-    return TurnFigures(*figures)
+    return CurrentTurns(*figures)
 
 
 def failure_kinds(measurements: Measurements) -> list[FailureKind]:
@@ -123,30 +123,30 @@ def runner_is_alive(measurements: Measurements) -> bool:  # noqa: ARG001
     return Runner.objects.alive().exists()
 
 
-def evaluate_failed(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_failed(figures: CurrentTurns) -> Sequence[Finding]:
     exceeds_limit = figures.failed * 100 > figures.turns * FAILED_PERCENT
     level = Level.BAD if exceeds_limit else Level.WARN if figures.failed else Level.GOOD
     return [Finding(level, f"of {figures.turns:,} turns", f"{figures.failed:,}")]
 
 
-def evaluate_queue(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_queue(figures: CurrentTurns) -> Sequence[Finding]:
     oldest = figures.oldest_seconds
     level = Level.BAD if oldest is not None and oldest > SLOW_QUEUE_SECONDS else Level.GOOD
     label = "nobody waits" if oldest is None else f"oldest for {duration(oldest)}"
     return [Finding(level, label, f"{figures.queued:,}")]
 
 
-def evaluate_running(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_running(figures: CurrentTurns) -> Sequence[Finding]:
     return [Finding(Level.GOOD, "turns with a runner", f"{figures.running:,}")]
 
 
-def evaluate_stuck(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_stuck(figures: CurrentTurns) -> Sequence[Finding]:
     if not figures.stuck:
         return [Finding(Level.GOOD, "every turn is cared for", "0")]
     return [Finding(Level.BAD, "past their lease or deadline", f"{figures.stuck:,}")]
 
 
-def evaluate_runners(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_runners(figures: CurrentTurns) -> Sequence[Finding]:
     if not figures.runners:
         return [Finding(Level.BAD, "nothing is answered", "0")]
     return [Finding(Level.GOOD, f"room for {figures.capacity:,} turns", f"{figures.runners:,}")]

@@ -26,7 +26,6 @@ class EventAdmin(KeysetAdmin):
     list_display = ("id", "agent_session_id", "seq", "type", "turn_id", "epoch", "at")
     list_filter = (EventTypeFilter, age_filter("at"))
     search_ids = ("agent_session_id",)
-    list_filter_submit = False
     looks_back = 100_000
     search_help_text = "The id of a session. Filters look at the newest 100,000 events."
 

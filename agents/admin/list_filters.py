@@ -1,37 +1,28 @@
-"""Filters of the lists of sessions and turns. Each is validated strictly: an invalid value is refused, not guessed."""
+"""Filters of the lists of sessions, turns and events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
-from django import forms
-from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import BooleanField, F, Func, Q, QuerySet, UUIDField, Value
+from django.db.models import BooleanField, F, Func, Q, UUIDField, Value
 from django.http import HttpRequest
-from django.utils.text import capfirst
 
 from accounts.models import User
 from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
-from agents.domain.states import TERMINAL, TurnStatus
+from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
 from agents.models import Agent, AgentSession, Handoff, Release, Turn
+from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import parse_uuid
-from foundation.ids import lowest_id
-
-if TYPE_CHECKING:
-    from django.forms import Select, TextInput
-else:
-    from unfold.widgets import UnfoldAdminSelectWidget as Select
-    from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
+FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
 # Up to so many session ids go into a query one by one.
@@ -40,40 +31,15 @@ MAX_LISTED_SESSIONS = 10_000
 COSTS = ("10", "1", "0.1", "0.01")
 
 
-class IndexedFilter(admin.SimpleListFilter):
-    """A filter with one form field, whose condition an index can serve."""
+class IndexedFilter(FieldFilter):
+    """A filter of turns or of sessions, whose condition an index can serve."""
 
-    template = "unfold/filters/filters_field.html"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:  # noqa: ARG002
-        return ()
-
-    def has_output(self) -> bool:
-        return True
-
-    def field(self) -> forms.Field:
-        return forms.ChoiceField(choices=[("", "All"), *self.lookup_choices], required=False, widget=Select())
-
-    def choices(self, changelist: Any) -> Iterator[Any]:  # noqa: ARG002
-        name, field = str(self.parameter_name), self.field()
-        form = forms.Form(data={name: self.value()}, auto_id="filter_%s")
-        field.label = capfirst(str(self.title))
-        form.fields[name] = field
-        yield {"form": form}
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
-        value = (self.value() or "").strip()
-        if not value:
-            return queryset
-        return queryset.filter(self.condition(value, of_turns=queryset.model is Turn))
+    def matching(self, value: str) -> Q:
+        return self.condition(value, of_turns=self.model is Turn)
 
     def condition(self, value: str, *, of_turns: bool) -> Q:
         """The condition for `value`, on turns or on sessions. Raises `IncorrectLookupParameters`."""
         raise NotImplementedError
-
-    def arms(self) -> list[Q]:
-        """The condition in parts, each served in list order by an index of turns; empty: not split."""
-        return []
 
 
 def _having_turn(condition: Q) -> Q:
@@ -95,12 +61,6 @@ def _key_in(keys: Iterable[UUID]) -> Func:
     """The condition that the primary key is one of `keys`, which are passed as one array parameter."""
     array = Value(list(keys), output_field=ArrayField(UUIDField()))
     return Func(F("pk"), array, template="%(expressions)s)", arg_joiner=" = ANY(", output_field=BooleanField())
-
-
-def _require_choice(value: str, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise IncorrectLookupParameters(value)
-    return value
 
 
 class AgentFilter(IndexedFilter):
@@ -163,14 +123,11 @@ class ReleaseFilter(IndexedFilter):
         return [FINISHED, OPEN] if getattr(self, "_release", None) else []
 
 
-class UserFilter(IndexedFilter):
+class UserFilter(TextFilter, IndexedFilter):
     """By the exact name of the user."""
 
     title = "user"
     parameter_name = "user"
-
-    def field(self) -> forms.Field:
-        return forms.CharField(required=False, widget=TextInput(attrs={"placeholder": "name", "autocomplete": "off"}))
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
         self._user = User.objects.filter(username=value).values_list("pk", flat=True).first()
@@ -181,19 +138,26 @@ class UserFilter(IndexedFilter):
 
 
 class TurnStatusFilter(IndexedFilter):
-    """By the status of a turn."""
+    """By the status of a turn, or by several that mean the same to people."""
 
     title = "status"
     parameter_name = "state"
+    # The conditions on the columns beside the status are redundant, but match those of partial indexes.
+    groups: ClassVar[dict[str, tuple[str, Q]]] = {
+        "open": ("not ended", OPEN),
+        "any_failed": ("failed or expired", Q(status__in=FAILED) & FINISHED),
+        "any_running": ("with a runner", Q(status__in=sorted(OWNED), lease_expires_at__isnull=False)),
+        "any_waiting": ("waiting, also to retry", Q(status__in=sorted(PARKED)) & OPEN),
+    }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [("open", "not ended"), *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
+        groups = [(name, label) for name, (label, _) in self.groups.items()]
+        return [*groups, *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        if value == "open":
-            return OPEN
-        status = TurnStatus(_require_choice(value, [status.value for status in TurnStatus]))
-        # The second condition is redundant but matches that of the partial index.
+        if value in self.groups:
+            return self.groups[value][1]
+        status = TurnStatus(require_choice(value, [status.value for status in TurnStatus]))
         return Q(status=status) & (FINISHED if status in TERMINAL else OPEN)
 
 
@@ -205,6 +169,7 @@ class SessionStatusFilter(IndexedFilter):
     statuses: ClassVar[dict[str, tuple[str, Q]]] = {
         "open": ("a turn is open", Q(open_turns__gt=0)),
         "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
+        "waiting": ("a turn waits, none is being answered", Q(open_turns__gt=0, active_turn_id__isnull=True)),
         "idle": ("nothing is open", Q(open_turns=0)),
         "handoff": (
             "a person was asked for",
@@ -218,7 +183,7 @@ class SessionStatusFilter(IndexedFilter):
         return [(name, label) for name, (label, _) in self.statuses.items()]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        return self.statuses[_require_choice(value, list(self.statuses))][1]
+        return self.statuses[require_choice(value, list(self.statuses))][1]
 
 
 class ErrorFilter(IndexedFilter):
@@ -231,7 +196,7 @@ class ErrorFilter(IndexedFilter):
         return [("any", "any"), *((name, name.replace("_", " ")) for name in ERROR_CLASSES)]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:
-        _require_choice(value, ["any", *ERROR_CLASSES])
+        require_choice(value, ["any", *ERROR_CLASSES])
         condition = Q(status__in=ENDED_BADLY) & (~Q(error_class="") if value == "any" else Q(error_class=value))
         return condition if of_turns else _having_turn(condition)
 
@@ -246,7 +211,7 @@ class FallbackFilter(IndexedFilter):
         return [("any", "any"), *((name.value, name.replace("_", " ")) for name in Fallback)]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        return _has_fallback(_require_choice(value, ["any", *Fallback]))
+        return _has_fallback(require_choice(value, ["any", *Fallback]))
 
     def arms(self) -> list[Q]:
         return [_has_fallback(name) for name in Fallback] if self.value() == "any" else []
@@ -266,55 +231,15 @@ class CostFilter(IndexedFilter):
         return [(cost, f"${cost} or more") for cost in COSTS]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:
-        condition = Q(cost_usd__gte=Decimal(_require_choice(value, COSTS)))
+        condition = Q(cost_usd__gte=Decimal(require_choice(value, COSTS)))
         return condition if of_turns else _having_turn(condition)
 
 
-class _DayFilter(IndexedFilter):
-    """Filters by day in UTC. Ids sort by time, so a range of days is a range of the primary key."""
+class EventTypeFilter(ChoiceFilter):
+    """By the known types of events: reading the distinct types from the table would scan all of it."""
 
-    def field(self) -> forms.Field:
-        return forms.CharField(required=False, widget=TextInput(attrs={"type": "date"}))
-
-    def _midnight(self, value: str, *, days: int = 0) -> Any:
-        try:
-            day = date.fromisoformat(value) + timedelta(days=days)
-            return lowest_id(datetime.combine(day, time(), UTC))
-        except (ValueError, OverflowError) as error:
-            raise IncorrectLookupParameters(value) from error
-
-
-class SinceFilter(_DayFilter):
-    """From the start of this day."""
-
-    title = "from (UTC)"
-    parameter_name = "since"
-
-    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        return Q(pk__gte=self._midnight(value))
-
-
-class UntilFilter(_DayFilter):
-    """Up to the end of this day."""
-
-    title = "to, that day included"
-    parameter_name = "until"
-
-    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        return Q(pk__lt=self._midnight(value, days=1))
-
-
-class EventTypeFilter(admin.SimpleListFilter):
-    """The known event types: reading the distinct types from the table would scan all of it."""
-
-    title = "type"
-    parameter_name = "type"
-    types = tuple(event_type.value for event_type in EventType)
+    title, parameter_name, column = "type", "type", "type"
+    values = tuple(event_type.value for event_type in EventType)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(name, name) for name in self.types]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
-        if not self.value():
-            return queryset
-        return queryset.filter(type=self.value()) if self.value() in self.types else queryset.none()
+        return [(name, name) for name in self.values]

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -22,17 +20,18 @@ from django.utils.safestring import SafeString
 from accounts.actor import Actor
 from accounts.models import User
 from accounts.permissions import user_actor
-from agents.admin.list_filters import IndexedFilter
 from agents.admin.transcript.content import MAX_TEXT_CHARACTERS
 from agents.admin.transcript.steps import shorten
 from agents.models import Agent
 from agents.permissions.transcripts import readable_agents
 from console.confirmation import confirmation_page
-from console.date_filters import AgeFilter
-from console.formatting import NOTHING, badge, format_moment
+from console.date_filters import AgeFilter, SinceFilter, UntilFilter
+from console.field_filters import ChoiceFilter, TextFilter, require_choice
+from console.formatting import NOTHING, badge, format_moment, format_second
 from console.keyset_changelist import KeysetAdmin
+from console.list_head import ListTab
 from console.views import row_url
-from console.widgets import TextInput, action
+from console.widgets import action
 from foundation.clock import now
 from foundation.errors import BandstandError
 from memory.enums import MemoryScope, MemorySource, Tier, Trust
@@ -84,64 +83,44 @@ ERASE = Review(
 )
 
 
-class _ChoiceFilter(IndexedFilter):
-    """A filter by one of a closed list of values of one column."""
-
-    column: str
-    values: tuple[str, ...]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(value, value.replace("_", " ")) for value in self.values]
-
-    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        if value not in self.values:
-            raise IncorrectLookupParameters(value)
-        return Q(**{self.column: value})
-
-
-class ScopeFilter(_ChoiceFilter):
+class ScopeFilter(ChoiceFilter):
     """By whose it is."""
 
     title, parameter_name, column = "scope", "scope", "owner__scope"
     values = tuple(scope.value for scope in MemoryScope)
 
 
-class TierFilter(_ChoiceFilter):
+class TierFilter(ChoiceFilter):
     """By what kind of memory it is."""
 
     title, parameter_name, column = "kind", "tier", "tier"
     values = (Tier.LONG_TERM.value, Tier.EPISODIC.value)
 
 
-class SourceFilter(_ChoiceFilter):
+class SourceFilter(ChoiceFilter):
     """By where it comes from."""
 
     title, parameter_name, column = "source", "source", "body__source"
     values = tuple(source.value for source in MemorySource)
 
 
-class TrustFilter(_ChoiceFilter):
+class TrustFilter(ChoiceFilter):
     """By how far it is believed."""
 
     title, parameter_name = "trust", "trust"
     values = tuple(trust.name.lower() for trust in Trust)
 
-    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        if value not in self.values:
-            raise IncorrectLookupParameters(value)
-        return Q(trust=Trust[value.upper()].value)
+    def matching(self, value: str) -> Q:
+        return Q(trust=Trust[require_choice(value, self.values).upper()].value)
 
 
-class OwnerFilter(IndexedFilter):
+class OwnerFilter(TextFilter):
     """By the exact name of the user whom it is about."""
 
     title = "user"
     parameter_name = "user"
 
-    def field(self) -> forms.Field:
-        return forms.CharField(required=False, widget=TextInput(attrs={"placeholder": "name", "autocomplete": "off"}))
-
-    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+    def matching(self, value: str) -> Q:
         user = User.objects.filter(username=value).values_list("pk", flat=True).first()
         return Q(pk__in=[]) if user is None else Q(owner__user=user)
 
@@ -173,7 +152,10 @@ class MemoryAdmin(KeysetAdmin):
     list_display = ("created", "display_text", "display_status", "whose", "kind", "source", "hits")
     list_display_links = ("created", "display_text")
     list_select_related = ("body", "owner", "owner__user", "owner__pool", "embedding_model")
-    list_filter = (OwnerFilter, ScopeFilter, TierFilter, SourceFilter, TrustFilter, AgeFilter)
+    list_filter = (
+        OwnerFilter, ScopeFilter, TierFilter, SourceFilter, TrustFilter, AgeFilter, SinceFilter, UntilFilter,
+    )  # fmt: skip
+    list_tabs = (ListTab("All", {}), ListTab("To review", {"trust": "quarantined"}))
     search_ids = ("id", "body__session", "body__turn", "owner__agent")
     search_words = ("body__origin",)
     search_help_text = "The id of a memory, a session, a turn or an agent, or the source that a tool named."
@@ -339,7 +321,7 @@ class MemoryAdmin(KeysetAdmin):
             self,
             title="Merge memories",
             message="The newest of them stands for all from now on; the others stay as its history.",
-            rows=[self.display_text(row) for row in rows],
+            rows=[self.describe(row) for row in rows],
             yes="Merge",
             back=back,
         )
@@ -421,7 +403,7 @@ class MemoryAdmin(KeysetAdmin):
             self,
             title=f"{review.label}?",
             message=review.message,
-            rows=[self.display_text(row) for row in rows],
+            rows=[self.describe(row) for row in rows],
             yes=review.label,
             back=back or listed,
             danger=review.danger,
@@ -437,6 +419,11 @@ class MemoryAdmin(KeysetAdmin):
                 messages.error(request, f"{row.pk}: {error.detail}")
         messages.success(request, f"{review.label}: {done}.")
         return HttpResponseRedirect(back if back and review is not ERASE else listed)
+
+    def describe(self, memory: Any) -> str:
+        """A memory in words, for pages that ask: since when, whose, and the text if it may be read."""
+        since = f"{format_second(memory.created_at)[:16]} UTC"
+        return f"{since}: {self.whose(memory)}: {self.display_text(memory)}"
 
     def _selected(self, request: HttpRequest, queryset: QuerySet[Memory]) -> list[Memory]:
         """The selected rows, newest first; no more than a page of them."""

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
 from accounts.users import find_users
+from agents.admin.action_details import describe_session
 from agents.admin.actions import run_action
 from agents.admin.list_filters import (
     AgentFilter,
@@ -24,8 +25,6 @@ from agents.admin.list_filters import (
     ErrorFilter,
     ReleaseFilter,
     SessionStatusFilter,
-    SinceFilter,
-    UntilFilter,
     UserFilter,
 )
 from agents.admin.transcript.page import live_update, session_page
@@ -36,8 +35,10 @@ from agents.permissions.transcripts import can_read_transcript, readable_agents
 from agents.sessions.crud import MAX_TITLE
 from agents.sessions.fork import fork_any_session
 from console.confirmation import confirmation_page
+from console.date_filters import SinceFilter, UntilFilter
 from console.formatting import badge, format_moment, format_money
 from console.keyset_changelist import KeysetAdmin, parse_uuid
+from console.list_head import ListTab
 from console.views import row_url
 from foundation.errors import BandstandError
 
@@ -73,6 +74,13 @@ class AgentSessionAdmin(KeysetAdmin):
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, SessionStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
     )  # fmt: skip
+    list_tabs = (
+        ListTab("All", {}),
+        ListTab("Failed", {"error": "any"}),
+        ListTab("Running", {"state": "running"}),
+        ListTab("Waiting", {"state": "waiting"}),
+        ListTab("For a person", {"state": "handoff"}),
+    )
     search_help_text = "The id of a session, a turn or an error, the name of a user, or words of a title."
 
     actions = ("cancel_open",)
@@ -181,7 +189,13 @@ class AgentSessionAdmin(KeysetAdmin):
             raise PermissionDenied
         back = row_url(session)
         confirmation = confirmation_page(
-            request, self, title="Fork?", message=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)]
+            request,
+            self,
+            title="Fork?",
+            message=FORK_WORDS,
+            yes="Yes, fork",
+            back=back,
+            rows=[describe_session(request.user, session)],
         )
         if confirmation is not None:
             return confirmation

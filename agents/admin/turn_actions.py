@@ -32,6 +32,7 @@ RETRY = OperatorAction(
     "was retried before is not asked a third time.",
     applies_to=Q(status__in=sorted(RETRIABLE)),
     operation="retry",
+    costs=True,
 )
 REQUEUE = OperatorAction(
     label="Requeue",

@@ -23,22 +23,23 @@ from agents.admin.list_filters import (
     ErrorFilter,
     FallbackFilter,
     ReleaseFilter,
-    SinceFilter,
     TurnStatusFilter,
-    UntilFilter,
     UserFilter,
 )
 from agents.admin.transcript.page import turn_page
 from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
+from agents.admin.turn_numbers import TURN_NUMBER
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
+from agents.domain.states import TurnStatus
 from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
-from console.date_filters import age_filter
+from console.date_filters import SinceFilter, UntilFilter, age_filter
 from console.formatting import NOTHING, badge, format_count, format_duration, format_moment, format_money, nowrap
 from console.keyset_changelist import KeysetAdmin, parse_uuid
+from console.list_head import ListTab
 
 
 @admin.register(Turn)
@@ -64,6 +65,13 @@ class TurnAdmin(KeysetAdmin):
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
         CostFilter,
     )  # fmt: skip
+    list_tabs = (
+        ListTab("All", {}),
+        ListTab("Failed", {"state": "any_failed"}),
+        ListTab("Running", {"state": "any_running"}),
+        ListTab("Waiting", {"state": "any_waiting"}),
+        ListTab("Queued", {"state": TurnStatus.QUEUED}),
+    )
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
 
     actions = ("cancel", "retry", "requeue", "fail_turn")
@@ -133,7 +141,7 @@ class TurnAdmin(KeysetAdmin):
         return f"{turn.release.agent} #{turn.release.number}"
 
     def annotate(self, rows: QuerySet[Turn]) -> QuerySet[Any]:
-        return rows.annotate(provider_error=LAST_ERROR)
+        return rows.annotate(provider_error=LAST_ERROR, number=TURN_NUMBER)
 
     @admin.display(description="error")
     def error(self, turn: Any) -> SafeString | str:
@@ -156,13 +164,16 @@ class TurnAdmin(KeysetAdmin):
         return format_money(turn.cost_usd)
 
     @admin.display(description="session")
-    def session(self, turn: Turn) -> SafeString:
+    def session(self, turn: Any) -> SafeString:
+        """A link to its place in the transcript, where it has this number."""
         address = reverse("admin:agents_agentsession_change", args=[turn.agent_session_id])
         trace = reverse("admin:agents_turn_trace", args=[turn.pk])
         return format_html(
-            '<a class="bs-link" href="{}?turn={}">transcript</a> <a class="bs-link" href="{}">trace</a>',
+            '<a class="bs-link bs-nowrap" href="{}?turn={}#turn-{}">turn {}</a> <a class="bs-link" href="{}">trace</a>',
             address,
             turn.pk,
+            turn.pk,
+            turn.number,
             trace,
         )
 
@@ -183,7 +194,6 @@ class StepAdmin(KeysetAdmin):
 
     list_display = ("id", "turn_id", "number", "kind", "name", "status", "error_class", "started_at", "finished_at")
     list_filter = ("kind", "status", age_filter("started_at"))
-    list_filter_submit = False
     looks_back: ClassVar[int] = 200_000
     search_ids = ("turn_id",)
     search_help_text = "The id of a turn. Filters look at the newest 200,000 steps."

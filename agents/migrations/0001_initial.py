@@ -10,6 +10,7 @@ from django.db import migrations, models
 
 import agents.domain.states
 import foundation.ids
+from agents.migrations._buckets import ADD_BUCKETS, ADD_BUCKETS_BACK
 from agents.migrations._guards import (
     RELEASE_GUARD,
     RELEASE_GUARD_BACK,
@@ -1215,6 +1216,116 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="CallRollup",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(help_text="When it begins.")),
+                (
+                    "width",
+                    models.CharField(choices=[("minute", "Minute"), ("hour", "Hour"), ("day", "Day")], max_length=6),
+                ),
+                ("agent_id", models.UUIDField()),
+                ("release_id", models.UUIDField()),
+                ("operation", models.CharField(help_text="The kind of step.", max_length=8)),
+                (
+                    "name",
+                    models.CharField(blank=True, help_text="The route, the tool or the fallback.", max_length=200),
+                ),
+                ("error_class", models.CharField(blank=True, help_text='"" for success.', max_length=20)),
+                ("calls", models.IntegerField()),
+                ("seconds", models.FloatField()),
+                ("min_seconds", models.FloatField()),
+                ("max_seconds", models.FloatField()),
+                (
+                    "seconds_buckets",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), help_text="Of agents.domain.duration_buckets.", size=None
+                    ),
+                ),
+                ("first_token_seconds", models.FloatField()),
+                (
+                    "first_token_buckets",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), help_text="Of agents.domain.duration_buckets.", size=None
+                    ),
+                ),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cost_usd", models.DecimalField(decimal_places=8, max_digits=20)),
+                ("context_percent", models.FloatField(help_text="The sum of all calls.")),
+                ("max_context_percent", models.FloatField()),
+                ("context_calls", models.IntegerField(help_text="Calls that say how much of the window they used.")),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("width", "at", "agent_id", "release_id", "operation", "name", "error_class"),
+                        name="call_rollup_unique",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="TurnRollup",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(help_text="When it begins.")),
+                (
+                    "width",
+                    models.CharField(choices=[("minute", "Minute"), ("hour", "Hour"), ("day", "Day")], max_length=6),
+                ),
+                ("agent_id", models.UUIDField()),
+                ("release_id", models.UUIDField()),
+                ("status", models.CharField(max_length=10)),
+                ("error_class", models.CharField(blank=True, max_length=20)),
+                ("turns", models.IntegerField()),
+                ("seconds", models.FloatField(help_text="From the acceptance of each message to the end of its turn.")),
+                ("min_seconds", models.FloatField()),
+                ("max_seconds", models.FloatField()),
+                (
+                    "seconds_buckets",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), help_text="Of agents.domain.duration_buckets.", size=None
+                    ),
+                ),
+                ("queue_seconds", models.FloatField()),
+                (
+                    "queue_buckets",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), help_text="Of agents.domain.duration_buckets.", size=None
+                    ),
+                ),
+                ("first_token_seconds", models.FloatField()),
+                (
+                    "first_token_buckets",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), help_text="Of agents.domain.duration_buckets.", size=None
+                    ),
+                ),
+                ("added_seconds", models.FloatField()),
+                (
+                    "added_buckets",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), help_text="Of agents.domain.duration_buckets.", size=None
+                    ),
+                ),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cost_usd", models.DecimalField(decimal_places=8, max_digits=20)),
+                ("cost_unknown", models.IntegerField(help_text="Turns whose cost nobody knows.")),
+                ("fallbacks", models.IntegerField(help_text="Turns that ended with something in place of an answer.")),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("width", "at", "agent_id", "release_id", "status", "error_class"),
+                        name="turn_rollup_unique",
+                    )
+                ],
+            },
+        ),
+        migrations.RunSQL(ADD_BUCKETS, ADD_BUCKETS_BACK),
         migrations.RunSQL(TURN_GUARD, TURN_GUARD_BACK),
         migrations.RunSQL(RELEASE_GUARD, RELEASE_GUARD_BACK),
         migrations.RunSQL(STORAGE, STORAGE_BACK),

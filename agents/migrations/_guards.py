@@ -49,14 +49,19 @@ CREATE TRIGGER agents_guard_release BEFORE UPDATE ON agents_release FOR EACH ROW
 """
 RELEASE_GUARD_BACK = "DROP TRIGGER agents_guard_release ON agents_release; DROP FUNCTION agents_guard_release();"
 
-# A session's row is rewritten several times per turn: room on its page keeps those updates off the indexes.
+# A session's row is rewritten several times per turn, a counter many times an hour: room on its page keeps those updates
+# off the indexes.
 STORAGE = """
 ALTER TABLE agents_agentsession SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 ALTER TABLE agents_turn SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+ALTER TABLE agents_turnrollup SET (fillfactor = 70);
+ALTER TABLE agents_callrollup SET (fillfactor = 70);
 """
 STORAGE_BACK = """
 ALTER TABLE agents_agentsession RESET (fillfactor, autovacuum_vacuum_scale_factor);
 ALTER TABLE agents_turn RESET (fillfactor, autovacuum_vacuum_scale_factor);
+ALTER TABLE agents_turnrollup RESET (fillfactor);
+ALTER TABLE agents_callrollup RESET (fillfactor);
 """
 
 # No write-ahead log, so no statement on them waits for the disk; a crash empties them. Room on each page for the next

@@ -6,6 +6,7 @@ from agents.models.completions import CompletionRequest
 from agents.models.connections import ConnectionSlot, WebProcess
 from agents.models.feedback import Feedback
 from agents.models.handoffs import Handoff
+from agents.models.rollups import CallRollup, RollupWidth, TurnRollup
 from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
@@ -20,6 +21,7 @@ __all__ = [
     "AgentDraft",
     "AgentSession",
     "BulkAction",
+    "CallRollup",
     "CompletionRequest",
     "Configuration",
     "ConnectionSlot",
@@ -29,10 +31,12 @@ __all__ = [
     "HistorySummary",
     "Message",
     "Release",
+    "RollupWidth",
     "RouteHealth",
     "Runner",
     "Step",
     "Turn",
+    "TurnRollup",
     "UtilityCall",
     "WebProcess",
 ]

@@ -15,6 +15,7 @@ from accounts.actor import Actor, Scope
 from agents.domain.events import EventType, SessionData
 from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
+from agents.journal.rollups import count_before_deletion
 from agents.models import AgentSession, Event, Feedback, Handoff, HistorySummary, Message, Step, Turn, UtilityCall
 from agents.permissions.agents import visible_agents
 from agents.releases.release_choice import release_for
@@ -167,6 +168,7 @@ def _unused_since() -> datetime:
 
 
 def _erase_locked(session: AgentSession) -> None:
+    count_before_deletion([session.pk])
     Step.objects.filter(turn__agent_session=session).delete()
     for rows in (Feedback, Handoff, Event, HistorySummary, Message, UtilityCall, Turn):
         # Plain deletes by the session: the cascade would read every row first.

@@ -181,7 +181,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Console",
     "SITE_ICON": _static("shared/favicon.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("shared/favicon.svg")}],
-    "STYLES": [_static(f"console/{name}.css") for name in ("theme", "components", "pages")],
+    "STYLES": [_static(f"console/{name}.css") for name in ("theme", "components", "lists", "pages")],
     "SITE_URL": None,  # the sidebar leads to the chat
     "SHOW_HISTORY": False,  # the audit trail replaces it
     "SHOW_VIEW_ON_SITE": False,

@@ -19,6 +19,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
+from console.list_head import ListTab
 from console.list_parameters import UnknownFilter, filter_parameters
 from console.widgets import ModelAdmin
 from foundation.errors import BandstandError
@@ -64,6 +65,9 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     list_per_page = 50
     list_max_show_all = 0
     list_fullwidth = True
+    # The tabs and chips, above the search.
+    list_before_template = "console/list_head.html"
+    list_tabs: ClassVar[tuple[ListTab, ...]] = ()
     actions_on_top = True
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

@@ -20,13 +20,12 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from console.admin import ReadOnlyAdmin
+from console.list_head import BEFORE
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
 else:
     from unfold.views import ChangeList
-
-BEFORE = "before"
 
 
 @contextmanager
@@ -69,10 +68,11 @@ class KeysetChangeList(ChangeList):
         except (ValueError, ValidationError) as error:
             raise IncorrectLookupParameters(error) from error
         self.first_page = not cursor
+        self._forget_place(request)
         more = len(keys) > self.list_per_page
         keys = keys[: self.list_per_page]
         self.older = self.get_query_string({BEFORE: str(keys[-1])}) if more else None
-        self.newest = self.get_query_string(remove=[BEFORE])
+        self.newest = self.get_query_string()
         rows = self.model_admin.annotate(self.apply_select_related(self.root_queryset).filter(pk__in=keys))
         rows_by_key = {row.pk: row for row in rows}
         self.result_list = [rows_by_key[key] for key in keys if key in rows_by_key]
@@ -84,6 +84,13 @@ class KeysetChangeList(ChangeList):
         self.show_admin_actions = True
         self.can_show_all = self.multi_page = False
         self.paginator = self.model_admin.get_paginator(request, self.result_list, self.list_per_page)
+
+    def _forget_place(self, request: HttpRequest) -> None:
+        """Keep the cursor out of the forms of search and filters: another list begins with its newest row."""
+        self.filter_params.pop(BEFORE, None)
+        query = request.GET.copy()
+        query.pop(BEFORE, None)
+        request.GET = query  # type: ignore[assignment]
 
     def _newest(self, rows: QuerySet[Any], limit: int) -> QuerySet[Any]:
         arms = self.model_admin.search_arms(self.query) or self.model_admin.filter_arms(self.filter_specs)

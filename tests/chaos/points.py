@@ -114,8 +114,9 @@ POINTS: tuple[Point, ...] = (
     Point("stop stored, not acknowledged", "web", "agents.ws.consumer", "cancel_turn", "after", trigger="stop"),
     Point("events read, not sent", "web", "agents.relay.hub", "_deliver", "before"),
     Point("inside remembering late", "folder", "agents.sessions.turn_episodes", "remember_episodes", "after", _some),
-    Point("inside folding", "folder", "agents.journal.compaction", "try_lock_session", "after", _some),
-    Point("after folding", "folder", "agents.tasks", "compact_turn", "after", _some),
+    Point("inside folding", "folder", "agents.journal.compaction", "_compact", "after"),
+    Point("counted, not committed", "folder", "agents.journal.compaction", "count_turns", "after"),
+    Point("after folding", "folder", "agents.tasks", "compact_turns", "after", _some),
 )
 
 BY_NAME = {point.name: point for point in POINTS}

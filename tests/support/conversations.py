@@ -20,6 +20,7 @@ from agents.domain.replay import Snapshot, replay
 from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason, WhenBusy
 from agents.journal import claims, fenced_writes
 from agents.journal.claims import Claim
+from agents.journal.compaction import compact_turns
 from agents.journal.fenced_writes import FinishedTurn, Intent, NewEvent, StepOutcome, TurnEnd
 from agents.journal.locked_writes import lock_session, lock_turn, resume_locked
 from agents.models import Agent, AgentSession, Event, Message, Turn
@@ -171,6 +172,11 @@ def fail(claim: Claim, error_class: str = "transient", text: str = "") -> Finish
             error_class=error_class, error_detail="It broke.",
         ),
     )  # fmt: skip
+
+
+def compact_turn(session_id: UUID, turn_id: UUID) -> bool:
+    """What the scheduler does with a turn some time after its end; whether it did."""
+    return compact_turns([(session_id, turn_id)]) == 1
 
 
 def say(claim: Claim, *texts: str) -> int:

@@ -19,8 +19,8 @@ _SHARED_MODULES = {
     "ours in each app, which registers what it declares": "health_checks role_permissions",
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
-        "agents api_keys audit bulk_actions events feedback groups me memories messages routes runners sessions steps "
-        "turns users utility_calls"
+        "agents api_keys audit bulk_actions events feedback groups me memories messages rollups routes runners "
+        "sessions steps turns users utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",
     "the one door to the objects of people, in each room": "access",

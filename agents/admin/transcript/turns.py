@@ -15,6 +15,7 @@ from agents.admin.badges import status_badge
 from agents.admin.transcript.content import MessageContent, message_contents, part_views
 from agents.admin.transcript.steps import TranscriptStep, step_view
 from agents.admin.turn_actions import TurnAction
+from agents.admin.turn_numbers import turn_numbers
 from agents.domain.failures import parse_error_class
 from agents.domain.message_tree import Node, Tree
 from agents.domain.serialization import calls_shape
@@ -38,10 +39,14 @@ MAX_WHOLE_TREE: Final = 2_000
 
 @dataclass(slots=True)
 class TranscriptTurn:
-    """A turn with its messages and steps, or a message without a turn (`turn` is None)."""
+    """A turn with its messages and steps, or a message without a turn (`turn` is None).
+
+    `ordinal` is its place in the session, `number` what people count: 1 is the first turn.
+    """
 
     ordinal: int
     turn: Turn | None = None
+    number: int | None = None
     messages: list[MessageContent] = field(default_factory=list)
     steps: list[TranscriptStep] = field(default_factory=list)
     runner: str = ""
@@ -71,6 +76,7 @@ class _Rows:
     steps: dict[UUID, list[Step]]
     runners: dict[Any, Runner]
     branches: dict[UUID, str]
+    numbers: dict[UUID, int]
     readable: bool
     now: datetime
 
@@ -88,7 +94,7 @@ def turn_views(
         session,
         [message for turn_messages in messages.values() for message in turn_messages if message.author == "user"],
     )
-    rows = _Rows(messages, steps, runners, branches, readable, now)
+    rows = _Rows(messages, steps, runners, branches, turn_numbers(turns), readable, now)
     views = [_turn_view(turn, rows) for turn in turns]
     views += [
         TranscriptTurn(message.ordinal, messages=[message_contents(message)] if readable else [])
@@ -116,6 +122,7 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
     return TranscriptTurn(
         ordinal=turn.ordinal,
         turn=turn,
+        number=rows.numbers.get(turn.pk),
         messages=_message_contents(turn, messages, steps) if rows.readable else [],
         steps=steps,
         runner=str(runner) if runner else str(turn.runner_id or ""),

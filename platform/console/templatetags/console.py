@@ -6,6 +6,7 @@ from django import template
 from django.forms import BoundField
 
 from console.formatting import format_count, format_moment, time_ago
+from console.list_head import chips, tab_links
 from foundation.durations import duration
 
 register = template.Library()
@@ -33,6 +34,6 @@ def readonly_value(field: BoundField) -> str:
 register.filter("ago", time_ago)
 register.filter("duration", duration)
 register.filter("moment", format_moment)
-
-
 register.filter("thousands", format_count)
+register.filter("chips", chips)
+register.filter("tab_links", tab_links)

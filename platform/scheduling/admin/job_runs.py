@@ -5,27 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from console.admin import ReadOnlyAdmin
-from console.date_filters import AgeFilter
+from console.date_filters import AgeFilter, SinceFilter, UntilFilter
+from console.field_filters import ChoiceFilter
+from console.list_head import ListTab
 from foundation.durations import duration
 from foundation.job_registry import jobs
 from scheduling.models import JobRun
 
 
-class JobFilter(admin.SimpleListFilter):
-    """Filters by job, from the registry, so that no query is needed."""
+class JobFilter(ChoiceFilter):
+    """By job, from the registry, so that no query is needed."""
 
-    title = "job"
-    parameter_name = "job"
+    title, parameter_name, column = "job", "job", "job"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [(name, name) for name in jobs.names()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
-        return queryset.filter(job=self.value()) if self.value() else queryset
 
 
 @admin.register(JobRun)
@@ -33,7 +30,13 @@ class JobRunAdmin(ReadOnlyAdmin):
     query_budget = 7
 
     list_display = ("job", "status", "outcome", "asked_by", "started_at", "duration")
-    list_filter = (JobFilter, "status", AgeFilter)
+    list_filter = (JobFilter, "status", AgeFilter, SinceFilter, UntilFilter)
+    list_filter_submit = True
+    list_tabs = (
+        ListTab("All", {}),
+        ListTab("Failed", {"status__exact": JobRun.Status.FAILED}),
+        ListTab("Running", {"status__exact": JobRun.Status.RUNNING}),
+    )
     search_help_text = "The id of a run."
     fields = ("job", "status", "outcome", "error", "asked_by", "started_at", "finished_at", "duration", "id")
 

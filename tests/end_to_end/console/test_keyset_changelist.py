@@ -97,6 +97,8 @@ TURNS: list[tuple[dict[str, str], set[str]]] = [
     ({"since": TODAY}, EVERYTHING),
     ({"until": YESTERDAY}, set()),
     ({"since": YESTERDAY, "until": TODAY, "user": "adam"}, {"bobs"}),
+    ({"since": f"{TODAY}T00:00", "user": "adam"}, {"bobs"}),
+    ({"until": f"{TODAY}T00:00"}, set()),
     ({"q": "ada"}, EVERYTHING - {"bobs"}),
     ({"q": "ad"}, EVERYTHING),
     ({"q": "ad", "state": "open"}, {"queued"}),

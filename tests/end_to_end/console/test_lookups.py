@@ -31,7 +31,7 @@ ADMINS: dict[type[Model], Any] = dict(admin.site._registry)
 # What the filters of the lists read; a further filter is a further line.
 DECLARED: dict[str, set[str]] = {
     "accounts.apikey": {"revoked_at__isempty"},
-    "accounts.auditentry": {"age", "target"},
+    "accounts.auditentry": {"age", "since", "target", "until"},
     "accounts.outgoingemail": {"kind__exact", "kind__isnull", "state__exact", "state__isnull"},
     "accounts.user": {"groups__id__exact", "groups__isnull", "is_active__exact", "is_active__isnull"},
     "agents.agent": {"archived_at__isempty", "when_busy__exact", "when_busy__isnull"},
@@ -44,10 +44,11 @@ DECLARED: dict[str, set[str]] = {
     "agents.step": {"age", "kind__exact", "kind__isnull", "status__exact", "status__isnull"},
     "agents.turn": {"agent", "cost", "error", "fallback", "release", "since", "state", "until", "user"},
     "auth.group": set(),
-    "memory.memory": {"age", "scope", "source", "tier", "trust", "user"},
+    "memory.memory": {"age", "scope", "since", "source", "tier", "trust", "until", "user"},
     "memory.memorypool": set(),
+    "monitoring.debugmode": set(),
     "monitoring.tracesettings": set(),
-    "scheduling.jobrun": {"age", "job", "status__exact", "status__isnull"},
+    "scheduling.jobrun": {"age", "job", "since", "status__exact", "status__isnull", "until"},
     "scheduling.schedule": set(),
 }
 

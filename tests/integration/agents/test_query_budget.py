@@ -13,7 +13,7 @@ from agents.domain.message_parts import text_part
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.journal.claims import cancelling_turns, renew
-from agents.journal.compaction import compact_turn
+from agents.journal.compaction import compact_turns
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn, read_completion_result, read_events, update_session
 from ratelimits import guard_storage
@@ -24,6 +24,7 @@ from tests.support.conversations import (
     answer,
     claim,
     claimed,
+    compact_turn,
     conversation,
     done,
     ending,
@@ -184,6 +185,15 @@ def fold() -> Prepared:
     return lambda: compact_turn(work.session_id, work.turn_id)
 
 
+def fold_many() -> Prepared:
+    for name in ("ada", "bob", "cyd"):
+        conversation(name).ask()
+    work = claim(3)
+    for one in work:
+        fenced_writes.finish(one, ending(one))
+    return lambda: compact_turns([(one.session_id, one.turn_id) for one in work])
+
+
 def client_with_bytes() -> Actor:
     """Bytes are taken ahead, for many requests of an hour."""
     ada = client()
@@ -254,7 +264,8 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     read_a_page: 2,
     read_a_snapshot: 6,
     change_a_title: 10,
-    fold: 5,
+    fold: 6,
+    fold_many: 6,
 }
 
 

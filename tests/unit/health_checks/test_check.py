@@ -13,7 +13,7 @@ import pytest
 
 from accounts.health_checks import EndingKey, evaluate_keys
 from agents import health_checks as agent_checks
-from agents.health_checks import FAILED_PERCENT, SLOW_QUEUE_SECONDS, FailureKind, TurnFigures
+from agents.health_checks import FAILED_PERCENT, SLOW_QUEUE_SECONDS, CurrentTurns, FailureKind
 from health_checks.check import Check, Concerns, Finding, Level, Link, Reader, highest_level
 from health_checks.registry import HealthCheckRegistry, registry
 from monitoring.health_checks import MIN_PGVECTOR, evaluate_database, evaluate_migrations, evaluate_pgvector
@@ -50,12 +50,12 @@ def said(findings: Sequence[Finding]) -> tuple[Level, str, str]:
 @pytest.mark.parametrize(("failed", "level"), [(0, GOOD), (1, WARN), (5, WARN), (6, BAD)])
 def test_one_failed_turn_is_a_warning_and_more_than_five_percent_are_an_alarm(failed: int, level: Level) -> None:
     assert FAILED_PERCENT == 5
-    figures = TurnFigures(turns=100, failed=failed)
+    figures = CurrentTurns(turns=100, failed=failed)
     assert said(agent_checks.evaluate_failed(figures)) == (level, str(failed), "of 100 turns")
 
 
 def test_an_hour_without_turns_is_a_good_one() -> None:
-    assert said(agent_checks.evaluate_failed(TurnFigures())) == (GOOD, "0", "of 0 turns")
+    assert said(agent_checks.evaluate_failed(CurrentTurns())) == (GOOD, "0", "of 0 turns")
 
 
 @pytest.mark.parametrize(
@@ -67,22 +67,22 @@ def test_an_hour_without_turns_is_a_good_one() -> None:
     ],
 )
 def test_the_queue_alarms_when_its_oldest_waits_too_long(queued: int, oldest: float | None, expected: Any) -> None:
-    assert said(agent_checks.evaluate_queue(TurnFigures(queued=queued, oldest_seconds=oldest))) == expected
+    assert said(agent_checks.evaluate_queue(CurrentTurns(queued=queued, oldest_seconds=oldest))) == expected
 
 
 def test_turns_that_are_answered_alarm_nobody() -> None:
-    assert said(agent_checks.evaluate_running(TurnFigures(running=2_000))) == (GOOD, "2,000", "turns with a runner")
+    assert said(agent_checks.evaluate_running(CurrentTurns(running=2_000))) == (GOOD, "2,000", "turns with a runner")
 
 
 def test_one_stuck_turn_is_an_alarm() -> None:
-    assert said(agent_checks.evaluate_stuck(TurnFigures())) == (GOOD, "0", "every turn is cared for")
-    assert said(agent_checks.evaluate_stuck(TurnFigures(stuck=1))) == (BAD, "1", "past their lease or deadline")
+    assert said(agent_checks.evaluate_stuck(CurrentTurns())) == (GOOD, "0", "every turn is cared for")
+    assert said(agent_checks.evaluate_stuck(CurrentTurns(stuck=1))) == (BAD, "1", "past their lease or deadline")
 
 
 def test_a_runner_is_enough_and_none_is_an_alarm() -> None:
-    up = TurnFigures(runners=1, capacity=1_000)
+    up = CurrentTurns(runners=1, capacity=1_000)
     assert said(agent_checks.evaluate_runners(up)) == (GOOD, "1", "room for 1,000 turns")
-    assert said(agent_checks.evaluate_runners(TurnFigures())) == (BAD, "0", "nothing is answered")
+    assert said(agent_checks.evaluate_runners(CurrentTurns())) == (BAD, "0", "nothing is answered")
     assert highest_level(agent_checks.evaluate_alive(True)) is GOOD
     assert said(agent_checks.evaluate_alive(False)) == (BAD, "", "no runner has reported itself lately")
 

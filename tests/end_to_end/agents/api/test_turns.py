@@ -20,7 +20,6 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.states import Priority, WaitReason
 from agents.http import revocation, streams
-from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import append
 from agents.models import Agent, AgentSession, Event, Message, Turn
 from agents.relay import close_hub, close_subscriptions, get_hub
@@ -28,7 +27,7 @@ from agents.sessions import accept_message, cancel_turn, create_session, delete_
 from foundation.db_threads import in_db_thread
 from rest import idempotency
 from rest.models import IdempotencyRecord
-from tests.support.conversations import park, retrying, wake
+from tests.support.conversations import compact_turn, park, retrying, wake
 from tests.support.people import agent, key_of, person
 from tests.support.rest import V1, AsyncRest, Rest, SentEvents, end_turn, problem, say, take_turn
 from tests.support.sockets import login_of

@@ -25,7 +25,6 @@ from agents.domain.states import WaitReason
 from agents.engine.context import load_context
 from agents.http import revocation
 from agents.journal.claims import Claim
-from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent, append, finish
 from agents.models import Agent, AgentSession, CompletionRequest, Event, Message, Turn
 from agents.openai_api import completion_stream, views
@@ -37,7 +36,7 @@ from agents.sessions import create_session
 from foundation.db_threads import in_db_thread
 from tests.support import declared
 from tests.support.cleaning import real_commits
-from tests.support.conversations import done, ending, park, reason, retrying, wake
+from tests.support.conversations import compact_turn, done, ending, park, reason, retrying, wake
 from tests.support.event_stream import EventStreamParser
 from tests.support.people import agent, key_of, person
 from tests.support.rest import bearer, encoded, end_turn, say, take_turn

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents import tasks
 from agents.journal import fenced_writes
-from agents.journal.compaction import compact_turn
+from agents.journal.compaction import compact_turns
 from agents.journal.fenced_writes import NewEvent
 from agents.journal.locked_writes import lock_session
 from agents.journal.log import is_contiguous, read_log
@@ -24,6 +24,7 @@ from tests.support.conversations import (
     Conversation,
     answer,
     claimed,
+    compact_turn,
     conversation,
     fail,
     nothing_yet,
@@ -58,7 +59,7 @@ def ended_turn(*texts: str) -> Conversation:
 def fold(ada: Conversation) -> None:
     """Fold every turn that has ended."""
     for turn in ada.turns():
-        assert compact_turn(ada.session_id, turn.pk) is bool(turn.finished_at)
+        assert compact_turn(ada.session_id, turn.pk) is bool(turn.finished_at and not turn.compacted)
 
 
 def test_a_run_of_deltas_becomes_one_row_that_names_its_range() -> None:
@@ -191,6 +192,21 @@ def test_the_law_holds_from_every_point_that_is_not_inside_a_range() -> None:
     fresh = ada.snapshot()
     for earlier in [*snapshots[:2], fresh]:
         assert replayed(ada, earlier) == fresh
+
+
+def test_many_turns_of_many_sessions_are_folded_together() -> None:
+    people = [conversation(name) for name in ("ada", "bob")]
+    turns = []
+    for ada in people:
+        for text in ("abc", "de"):
+            ada.ask()
+            work = claimed()
+            say(work, *text)
+            answer(work, text)
+            turns.append((work.session_id, work.turn_id))
+    people[0].ask()
+    assert compact_turns([*turns, (people[0].session_id, people[0].turns()[-1].pk), (new_id(), new_id())]) == 4
+    assert [[text for *_, text in deltas(ada)] for ada in people] == [["abc", "de"]] * 2
 
 
 def test_a_session_that_somebody_writes_is_folded_later() -> None:

@@ -19,7 +19,6 @@ from agents.domain.states import WaitReason
 from agents.domain.waits import Park
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.compaction import compact_turn
 from agents.llm.errors import TransientModelError
 from agents.llm.interface import ReasoningDelta
 from agents.management.demo.loading import load
@@ -43,6 +42,7 @@ from tests.support.conversations import (
     FAR_AHEAD,
     Conversation,
     claimed,
+    compact_turn,
     conversation,
     done,
     ending,

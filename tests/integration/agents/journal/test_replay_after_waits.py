@@ -16,7 +16,6 @@ from agents.domain.replay import Snapshot, replay
 from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
 from agents.journal.log import is_contiguous, read_log
 from agents.models import AgentSession, Event, Message, Step, Turn
@@ -26,6 +25,7 @@ from tests.support.conversations import (
     Conversation,
     arguments,
     claim,
+    compact_turn,
     conversation,
     done,
     ending,

@@ -40,7 +40,6 @@ from agents.domain.states import (
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
 from agents.journal.log import is_contiguous, read_log
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
@@ -63,6 +62,7 @@ from tests.support.conversations import (
     Conversation,
     arguments,
     claim,
+    compact_turn,
     conversation,
     done,
     ending,
@@ -379,7 +379,7 @@ class TurnMachine(RuleBasedStateMachine):
         assert reap() == 0
 
     def fold(self, turn: Turn) -> None:
-        assert compact_turn(self.ada.session_id, turn.pk) is (turn.status in TERMINAL)
+        assert compact_turn(self.ada.session_id, turn.pk) is (turn.status in TERMINAL and not turn.compacted)
 
     # --- what watchers see ---
 

@@ -13,7 +13,6 @@ import pytest
 from django.db import connection, transaction
 
 from agents.journal.claims import Claim
-from agents.journal.compaction import compact_turn
 from agents.journal.log import LoggedEvent
 from agents.models import AgentSession, Event
 from agents.relay import Hub, Resync, Subscription, close_hub, event_json, get_hub
@@ -21,7 +20,7 @@ from agents.relay import hub as hubs
 from agents.relay.hub import BUFFER_EVENTS, POLL_SECONDS
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
-from tests.support.conversations import Conversation, answer, claimed, conversation, say
+from tests.support.conversations import Conversation, answer, claimed, compact_turn, conversation, say
 
 PATIENCE = 10.0
 

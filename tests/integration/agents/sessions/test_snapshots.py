@@ -19,7 +19,6 @@ from agents.domain.serialization import message_shape, session_shape, turn_error
 from agents.domain.states import Priority, WaitReason
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent
 from agents.journal.locked_writes import append_messages_locked
 from agents.journal.log import LoggedEvent, is_contiguous, read_log
@@ -47,6 +46,7 @@ from tests.support.conversations import (
     Stalled,
     answer,
     claimed,
+    compact_turn,
     conversation,
     done,
     fail,

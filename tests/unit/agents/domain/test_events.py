@@ -67,7 +67,7 @@ def test_the_schema_is_made_from_the_declaration(event_type: EventType) -> None:
 
 
 def test_the_console_offers_every_type() -> None:
-    assert set(EventTypeFilter.types) == set(EventType)
+    assert set(EventTypeFilter.values) == set(EventType)
 
 
 def test_nobody_else_writes_the_name_of_a_type_and_sql_only_those_that_exist() -> None:
