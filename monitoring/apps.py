@@ -48,7 +48,7 @@ class MonitoringConfig(AppConfig):
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
-        from monitoring.debug_mode import read_debug_targets
+        from monitoring.debugging import read_debug_targets
         from monitoring.performance.monitor import make_sampler
         from monitoring.spans.sampling import Sampling, register_debug_source
         from monitoring.spans.writer import SpanWriter

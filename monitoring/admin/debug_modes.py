@@ -21,7 +21,7 @@ from console.formatting import badge, format_moment, format_second
 from console.views import row_url
 from console.widgets import Select, TextInput, action
 from foundation.errors import BandstandError
-from monitoring.debug_mode import DEFAULT_SECONDS, MAX_REASON, active_modes, begin_debug_mode, end_debug_mode, is_active
+from monitoring.debugging import DEFAULT_SECONDS, MAX_REASON, active_modes, begin_debug_mode, end_debug_mode, is_active
 from monitoring.models import DebugMode
 from monitoring.role_permissions import CHANGE_DEBUG_MODE
 

@@ -31,7 +31,7 @@ from foundation.clock import now
 from foundation.errors import BandstandError, NotFound
 from foundation.scrubbing import Scrubber
 from memory.role_permissions import READ_MEMORY_TEXT
-from monitoring.debug_mode import modes_of
+from monitoring.debugging import modes_of
 from monitoring.models import DebugMode
 from monitoring.role_permissions import EXPORT_TRACE
 from monitoring.spans.reading import StoredSpan

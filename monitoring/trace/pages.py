@@ -18,6 +18,7 @@ from django.utils.http import content_disposition_header
 from accounts.permissions import user_actor
 from agents.admin.badges import status_badge
 from agents.admin.transcript.steps import TranscriptStep, step_view
+from agents.admin.turn_numbers import turn_numbers
 from agents.domain.states import StepKind
 from agents.engine.rebuilt_request import rebuild_request
 from agents.models import AgentSession, Step, Turn
@@ -29,7 +30,7 @@ from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError
 from memory.role_permissions import READ_MEMORY_TEXT
-from monitoring.debug_mode import modes_of
+from monitoring.debugging import modes_of
 from monitoring.role_permissions import EXPORT_TRACE
 from monitoring.trace.export import begin_export, export_pieces
 from monitoring.trace.reading import find_tools, read_trace
@@ -56,9 +57,9 @@ def trace_page(request: HttpRequest, turn_id: UUID) -> TemplateResponse:
         request,
         model_admin,
         "console/trace.html",
-        title=f"Trace of turn {turn.pk}",
+        title=(name := f"Trace of turn {turn_numbers([turn])[turn.pk]}"),
         opts=model_admin.model._meta,
-        original=NamedRow(turn, "Trace"),
+        original=NamedRow(turn, name),
         turn=turn,
         status=status_badge(turn.status),
         tokens=format_tokens(turn.input_tokens, turn.output_tokens),

@@ -1,1 +1,1 @@
-"""Users, roles, permissions and API keys; the login, the audit trail and outgoing e-mail."""
+"""Users, what they may do, and their API keys; the login, the audit trail and outgoing e-mail."""

@@ -83,6 +83,8 @@ PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "turns-dark": ("olga", "agents/turn/?state=failed", DARK),
     "turns-phone": ("olga", "agents/turn/?state=failed", NARROW),
     "turn": ("olga", "agents/turn/{sample_failed}/change/", {}),
+    "trace": ("olga", "agents/turn/{sample_traced}/trace/", {}),
+    "trace-phone": ("olga", "agents/turn/{sample_traced}/trace/", NARROW),
     "transcript": ("olga", "agents/agentsession/{sample_session}/change/", {}),
 }
 

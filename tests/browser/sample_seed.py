@@ -10,8 +10,15 @@ from foundation.clock import now
 
 
 def main() -> dict[str, Any]:
-    """`{sample_failed, sample_session}`: a turn and a session."""
+    """`{sample_failed, sample_session, sample_traced, sample_call}`: a turn that failed; a session, its turn that used
+    a tool, and that one's last call of a model."""
     load(turns=400, seed=1, until=now(), report=lambda _line: None)
     failed = Turn.objects.filter(status="failed", release__agent__slug="sample-support").latest("id")
     used_a_tool = Turn.objects.filter(status="completed", steps__kind="tool", steps__status="done").latest("id")
-    return {"sample_failed": str(failed.pk), "sample_session": str(used_a_tool.agent_session_id)}
+    call = used_a_tool.steps.filter(kind="model").latest("number")
+    return {
+        "sample_failed": str(failed.pk),
+        "sample_session": str(used_a_tool.agent_session_id),
+        "sample_traced": str(used_a_tool.pk),
+        "sample_call": str(call.pk),
+    }

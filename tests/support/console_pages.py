@@ -16,7 +16,7 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
-from monitoring.debug_mode import begin_debug_mode
+from monitoring.debugging import begin_debug_mode
 from monitoring.models import Recommendation, TraceSettings
 from scheduling import q2_sync
 from scheduling.models import JobRun

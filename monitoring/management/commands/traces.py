@@ -17,7 +17,7 @@ from accounts.actor import Actor
 from agents.models import Agent, Turn
 from foundation.errors import BandstandError
 from foundation.private_files import open_private
-from monitoring.debug_mode import active_modes, begin_debug_mode, end_debug_mode
+from monitoring.debugging import active_modes, begin_debug_mode, end_debug_mode
 from monitoring.models import DebugMode
 from monitoring.trace.export import begin_export, export_pieces
 from monitoring.trace.reading import Trace, read_trace

@@ -70,6 +70,7 @@ DECLARED: dict[str, set[str]] = {
     "auth.group": set(),
     "memory.memory": {"age", "scope", "since", "source", "tier", "trust", "until", "user"},
     "memory.memorypool": set(),
+    "monitoring.debugmode": set(),
     "monitoring.tracesettings": set(),
     "scheduling.jobrun": {"age", "job", "since", "status__exact", "status__isnull", "until"},
     "scheduling.schedule": {"trouble"},

@@ -15,7 +15,7 @@ from agents.models import AgentSession
 from foundation.clock import now
 from foundation.errors import BandstandError, Forbidden, InvalidInput, NotFound
 from foundation.ids import new_id
-from monitoring.debug_mode import (
+from monitoring.debugging import (
     MAX_SECONDS,
     MIN_SECONDS,
     begin_debug_mode,
