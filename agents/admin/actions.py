@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from accounts.permissions import user_actor
+from agents.admin.action_details import describe_rows, row_facts
 from agents.sessions.bulk_actions import (
     MAX_ROWS,
     Tally,
@@ -43,7 +44,8 @@ MAX_COUNT: Final = 100_000
 class OperatorAction:
     """How the console presents one of `agents.sessions.bulk_actions.BULK_OPERATIONS`.
 
-    `applies_to` selects the rows that it can be done to; the operation checks each row again, under its lock.
+    `applies_to` selects the rows that it can be done to; the operation checks each row again, under its lock. `costs`:
+    it asks models, so the confirmation says what may come.
     """
 
     operation: str
@@ -52,6 +54,7 @@ class OperatorAction:
     description: str
     applies_to: Q
     danger: bool = False
+    costs: bool = False
 
 
 def run_action(
@@ -88,12 +91,17 @@ def _confirmation(
     if not count:
         messages.warning(request, "Nothing to do: " + action.description.partition("\n")[0])
         return HttpResponseRedirect(back)
+    with custom_plan():
+        descriptions = describe_rows(request.user, rows)
+        facts = row_facts(rows, with_cost=action.costs)
     page = confirmation_page(
         request,
         model_admin,
         title=f"{action.label}?",
         message=f"{_count_text(count, model_admin)}\n\n{action.description}",
-        rows=list(rows[:21]) if count <= 20 else (),
+        rows=descriptions,
+        rows_more=count - len(descriptions),
+        facts=facts,
         yes=f"Yes, {action.label[0].lower()}{action.label[1:]}",
         back=back,
         danger=action.danger,

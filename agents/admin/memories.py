@@ -27,7 +27,7 @@ from agents.permissions.transcripts import readable_agents
 from console.confirmation import confirmation_page
 from console.date_filters import AgeFilter, SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, TextFilter, require_choice
-from console.formatting import NOTHING, badge, format_moment
+from console.formatting import NOTHING, badge, format_moment, format_second
 from console.keyset_changelist import KeysetAdmin
 from console.list_head import ListTab
 from console.views import row_url
@@ -321,7 +321,7 @@ class MemoryAdmin(KeysetAdmin):
             self,
             title="Merge memories",
             message="The newest of them stands for all from now on; the others stay as its history.",
-            rows=[self.display_text(row) for row in rows],
+            rows=[self.describe(row) for row in rows],
             yes="Merge",
             back=back,
         )
@@ -403,7 +403,7 @@ class MemoryAdmin(KeysetAdmin):
             self,
             title=f"{review.label}?",
             message=review.message,
-            rows=[self.display_text(row) for row in rows],
+            rows=[self.describe(row) for row in rows],
             yes=review.label,
             back=back or listed,
             danger=review.danger,
@@ -419,6 +419,11 @@ class MemoryAdmin(KeysetAdmin):
                 messages.error(request, f"{row.pk}: {error.detail}")
         messages.success(request, f"{review.label}: {done}.")
         return HttpResponseRedirect(back if back and review is not ERASE else listed)
+
+    def describe(self, memory: Any) -> str:
+        """A memory in words, for pages that ask: since when, whose, and the text if it may be read."""
+        since = f"{format_second(memory.created_at)[:16]} UTC"
+        return f"{since}: {self.whose(memory)}: {self.display_text(memory)}"
 
     def _selected(self, request: HttpRequest, queryset: QuerySet[Memory]) -> list[Memory]:
         """The selected rows, newest first; no more than a page of them."""

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
 from accounts.users import find_users
+from agents.admin.action_details import describe_session
 from agents.admin.actions import run_action
 from agents.admin.list_filters import (
     AgentFilter,
@@ -191,7 +192,13 @@ class AgentSessionAdmin(KeysetAdmin):
             raise PermissionDenied
         back = row_url(session)
         confirmation = confirmation_page(
-            request, self, title="Fork?", message=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)]
+            request,
+            self,
+            title="Fork?",
+            message=FORK_WORDS,
+            yes="Yes, fork",
+            back=back,
+            rows=[describe_session(request.user, session)],
         )
         if confirmation is not None:
             return confirmation

@@ -33,6 +33,7 @@ RETRY = OperatorAction(
     "The same question is asked again, as a new turn beside the old one, and the chat shows the new one.",
     applies_to=Q(status__in=sorted(RETRIABLE), retried_by__isnull=True),
     operation="retry",
+    costs=True,
 )
 REQUEUE = OperatorAction(
     label="Requeue",

@@ -33,6 +33,7 @@ from agents.admin.list_filters import (
 from agents.admin.transcript.page import turn_page
 from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
+from agents.admin.turn_numbers import TURN_NUMBER
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TurnStatus
@@ -150,7 +151,7 @@ class TurnAdmin(KeysetAdmin):
 
     def annotate(self, rows: QuerySet[Turn]) -> QuerySet[Any]:
         rating = Feedback.objects.filter(turn=OuterRef("pk")).values("value")[:1]
-        return rows.annotate(provider_error=LAST_ERROR, rating=Subquery(rating))
+        return rows.annotate(provider_error=LAST_ERROR, rating=Subquery(rating), number=TURN_NUMBER)
 
     @admin.display(description="error")
     def error(self, turn: Any) -> SafeString | str:
@@ -173,9 +174,12 @@ class TurnAdmin(KeysetAdmin):
         return format_money(turn.cost_usd)
 
     @admin.display(description="session")
-    def session(self, turn: Turn) -> SafeString:
+    def session(self, turn: Any) -> SafeString:
+        """A link to its place in the transcript, where it has this number."""
         address = reverse("admin:agents_agentsession_change", args=[turn.agent_session_id])
-        return format_html('<a class="bs-link" href="{}?turn={}">transcript</a>', address, turn.pk)
+        return format_html(
+            '<a class="bs-link bs-nowrap" href="{}?turn={}#turn-{}">turn {}</a>', address, turn.pk, turn.pk, turn.number
+        )
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

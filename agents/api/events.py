@@ -47,7 +47,9 @@ class EventsView(AsyncApiView):
             session = await in_db_thread(_open_session, actor, session_uuid, long)
             after = after if last_seen is None else last_seen
             is_ahead = after >= session.next_seq
-            response = stream_response(long, actor, session_id=session_uuid, after=after, resync=is_ahead)
+            response = stream_response(
+                long, actor, session_id=session_uuid, after=after, resync=is_ahead, agent_id=session.agent_id
+            )
             until_handed_over.pop_all()
         return response
 

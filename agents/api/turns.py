@@ -16,9 +16,11 @@ from accounts.actor import Actor, Scope
 from agents.domain.serialization import turn_shape
 from agents.domain.states import TERMINAL, Priority, TurnStatus, WhenBusy
 from agents.http.long_responses import LongResponse
+from agents.http.request_spans import REST, record_admission
 from agents.http.streams import stream_response, wait_until_terminal
 from agents.models import Message, Turn
 from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, resume_position, session_messages
+from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from rest.content_negotiation import EVENT_STREAM, JSON, asks_for_stream
 from rest.idempotency import REPLAYED, IdempotentOperation, read_key, run_once
@@ -56,6 +58,7 @@ class TurnsView(AsyncApiView):
     media_types = (JSON, EVENT_STREAM)
 
     async def post(self, _request: Request, session_id: str) -> HttpResponseBase:
+        started_at = now()
         read_query(self.http)
         actor, session_uuid = self.who(), read_id("session_id", session_id)
         key, data = read_key(self.http), read_input(NewTurnInput, read_body(self.http))
@@ -67,6 +70,7 @@ class TurnsView(AsyncApiView):
             if asks_for_stream(self.http) or wait_seconds(self.http):
                 long = until_handed_over.enter_context(LongResponse(self.http, actor))
             accepted = await in_db_thread(_accept, actor, session_uuid, data, key, long)
+            record_admission(accepted.agent_id, session_uuid, accepted.turn_id, started_at, transport=REST)
             headers = dict(REPLAYED) if accepted.replayed else {}
             if accepted.turn_id is None:
                 return json_response(_serialize_stored(session_uuid, accepted), status=202, headers=headers)
@@ -78,7 +82,13 @@ class TurnsView(AsyncApiView):
             if accepted.replayed and last_seen is not None:
                 after = await in_db_thread(resume_position, turn_id=accepted.turn_id, start=after, cursor=last_seen)
             response = stream_response(
-                long, actor, session_id=session_uuid, after=after, turn_id=accepted.turn_id, headers=headers
+                long,
+                actor,
+                session_id=session_uuid,
+                after=after,
+                turn_id=accepted.turn_id,
+                agent_id=accepted.agent_id,
+                headers=headers,
             )
             until_handed_over.pop_all()
         return response

@@ -33,6 +33,7 @@ from agents.llm.interface import (
     Usage,
     UsageUpdate,
 )
+from foundation.spans import CONTEXT
 from foundation.storable_text import storable_text
 
 # More than any model reads or writes; a hundred such calls still fit into a turn's columns, whatever a provider claims.
@@ -219,10 +220,13 @@ class ModelCall:
         )
 
     async def _assemble(self) -> AssembledRequest:
+        spans = self._progress.spans
+        started_at = spans.begin()
         assembled = await assemble(
             self._context, self._progress, self._services, self.route, max_tokens=self._max_tokens
         )
         request = assembled.request
+        spans.end(CONTEXT, started_at, bandstand__phase="assemble", bandstand__messages=len(request.messages))
         self._notes["context"] = assembled.report()
         self._progress.left_out = assembled.prompt.dropped_messages
         self._progress.context_percent = assembled.context_percent

@@ -26,6 +26,7 @@ from agents.domain.steps import (
 from agents.domain.usage import BilledUsage, sum_usage
 from agents.engine.context import TurnContext
 from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
+from foundation.spans import NO_SPANS, TurnSpans
 
 NO_USAGE = BilledUsage()
 # More characters than a token has on average in any language, so that only a runaway answer reaches it.
@@ -42,7 +43,7 @@ class TurnProgress:
     Nothing here is written; callers commit each change through the journal.
     """
 
-    def __init__(self, context: TurnContext) -> None:
+    def __init__(self, context: TurnContext, spans: TurnSpans = NO_SPANS) -> None:
         self.usage = sum_usage(step.usage for step in context.steps)
         # Of calls whose provider reports none, an estimate.
         self._output_tokens = sum(step.limited_output_tokens for step in context.steps)
@@ -54,6 +55,8 @@ class TurnProgress:
         # How much of its model's window the last request used.
         self.context_percent: float | None = None
         self.memories: Sequence[MemoryBlock] = context.memories
+        # Records what is no step.
+        self.spans = spans
         self._pending_events: list[NewEvent] = []
 
     @property

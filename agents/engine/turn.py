@@ -58,10 +58,11 @@ class TurnRun:
     nothing of the turn was tried yet."""
 
     def __init__(self, context: TurnContext, services: Services) -> None:
-        self.claim = context.claim
+        self.claim = claim = context.claim
         self.untouched = True
         self._context = context
-        self._progress = TurnProgress(context)
+        spans = services.spans.open_turn(context.agent_id, claim.session_id, claim.turn_id)
+        self._progress = TurnProgress(context, spans)
         self._tools = ToolCalls(context, self._progress, services.tools, suspects=services.suspects)
         self._attempts = Attempts(context, self._progress, services, on_lost=self._cancel)
         self._fallbacks = Fallbacks(context, self._progress, services, self._attempts)

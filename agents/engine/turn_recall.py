@@ -20,6 +20,7 @@ from agents.engine.progress import TurnProgress
 from agents.journal.fenced_writes import NewEvent
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import BandstandError
+from foundation.spans import RECALL
 from memory.enums import Tier
 from memory.recall import Recall, RecalledMemory, RecallRequest, owner_keys
 
@@ -46,16 +47,28 @@ async def recall_memories(context: TurnContext, progress: TurnProgress, search: 
         seen=(claim.session_id, context.history[0].ordinal),
         embedding_seconds=EMBEDDING_SECONDS,
     )
+    spans = progress.spans
+    started_at = spans.begin()
     pools_for = (context.agent_id, claim.user_id) if "shared" in policy.scopes else None
     try:
         async with asyncio.timeout(RECALL_SECONDS):
             found = await search(owners, request, pools_for=pools_for)
     except (TimeoutError, BandstandError, *DATABASE_FAULTS) as error:
         log.warning("turn.not_reminded", turn=str(claim.turn_id), error=type(error).__name__)
+        spans.end(RECALL, started_at, error_type=type(error).__name__)
         return
-    except Exception:
+    except Exception as error:
         log.exception("turn.not_reminded", turn=str(claim.turn_id))
+        spans.end(RECALL, started_at, error_type=type(error).__name__)
         return
+    spans.end(
+        RECALL,
+        started_at,
+        gen_ai__operation__name=RECALL,
+        bandstand__memories=len(found.memories),
+        bandstand__low_confidence=found.low_confidence,
+        bandstand__by_text_only=found.by_text_only,
+    )
     if found.memories:
         progress.remind([_block(memory) for memory in found.memories], _event(found))
 

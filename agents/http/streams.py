@@ -16,6 +16,7 @@ from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.serialization import error_frame
 from agents.domain.states import TERMINAL
 from agents.http.long_responses import LongResponse
+from agents.http.request_spans import SSE, SessionDelivery
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.sessions import access_turn, read_snapshot
 from foundation import strict_json
@@ -42,15 +43,17 @@ def stream_response(
     after: int,
     resync: bool = False,
     turn_id: UUID | None = None,
+    agent_id: UUID | None = None,
     headers: dict[str, str] | None = None,
 ) -> StreamingHttpResponse:
     """A streaming response with the events after seq `after`: of one turn until its end, or of the session until the
     client disconnects.
 
     `resync` sends a snapshot first, as for an `after` in the future. `long` has its slot, and ends with the stream.
-    Must be called on the event loop.
+    `agent_id` is the session's, where its delivery is of interest. Must be called on the event loop.
     """
-    stream = Stream(long, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
+    delivery = SessionDelivery(agent_id, session_id, transport=SSE)
+    stream = Stream(long, actor, delivery, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
     return StreamingHttpResponse(
         stream,
         content_type=EVENT_STREAM,
@@ -66,7 +69,15 @@ class Stream:
     """
 
     def __init__(
-        self, long: LongResponse, actor: Actor, *, session_id: UUID, after: int, resync: bool, turn_id: UUID | None
+        self,
+        long: LongResponse,
+        actor: Actor,
+        delivery: SessionDelivery,
+        *,
+        session_id: UUID,
+        after: int,
+        resync: bool,
+        turn_id: UUID | None,
     ) -> None:
         self._actor = actor
         self._session_id = session_id
@@ -75,6 +86,7 @@ class Stream:
         self._turn_id = turn_id
         self._turn = str(turn_id) if turn_id else None
         self._long = long
+        self._delivery = delivery
         self._loop = asyncio.get_running_loop()
         self._subscription = get_hub().subscribe(session_id, after)
         long.watch(session_id, self._subscription.close)
@@ -129,6 +141,8 @@ class Stream:
                     yield "".join(map(_event_frame, events)).encode()
                     last_sent_at = monotonic()
                     subscription.record_sent(item)
+                    for event in events:
+                        self._delivery.sent(event)
                 if is_finished:
                     return
             if monotonic() - last_sent_at >= HEARTBEAT_SECONDS:

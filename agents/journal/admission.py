@@ -39,10 +39,11 @@ class NewTurn:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The accepted message: its ordinal, and the seq of the last event written."""
+    """The accepted message: its ordinal, the seq of the last event written, and the agent who answers it."""
 
     seq: int
     ordinal: int
+    agent_id: UUID
 
 
 def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None:
@@ -72,4 +73,4 @@ def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None
             "client_options": orjson.dumps(new.client_options).decode() if new.client_options else None,
         },
     )
-    return Admitted(seq=rows[0][0], ordinal=rows[0][1]) if rows else None
+    return Admitted(*rows[0][:3]) if rows else None

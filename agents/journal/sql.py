@@ -44,7 +44,7 @@ _QUESTION = message_json(
 # names it, null when it has a name or is not the first.
 ACCEPT = f"""
 WITH old AS MATERIALIZED (
-    SELECT s.id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
+    SELECT s.id, s.agent_id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
            CASE WHEN %(branch)s THEN %(parent)s::uuid ELSE s.head_message_id END AS parent,
            coalesce(%(when_busy)s, a.when_busy) AS when_busy,
            CASE WHEN s.next_ordinal = 1 AND s.title = '' AND s.listed AND %(title)s::text <> '' THEN
@@ -65,8 +65,8 @@ WITH old AS MATERIALIZED (
     WHERE u.id = old.id AND old.controller = 'agent' AND old.open_turns < %(depth)s
       AND (old.when_busy = 'enqueue' OR old.open_turns = 0)
       AND NOT EXISTS (SELECT FROM agents_message k WHERE k.agent_session_id = old.id AND k.idempotency_key = %(key)s)
-    RETURNING old.id, old.release_id, old.next_seq + (old.titled IS NOT NULL)::int AS next_seq, old.next_ordinal,
-              old.parent, old.titled
+    RETURNING old.id, old.agent_id, old.release_id, old.next_seq + (old.titled IS NOT NULL)::int AS next_seq,
+              old.next_ordinal, old.parent, old.titled
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
                              fingerprint, client_options, epoch, attempts_without_progress, deadline_at, error_class,
@@ -90,7 +90,7 @@ WITH old AS MATERIALIZED (
     SELECT s.id, s.next_seq - 1, NULL, 0, 'session.updated', jsonb_build_object('session', s.titled)
     FROM s WHERE s.titled IS NOT NULL
 )
-SELECT s.next_seq + 1, s.next_ordinal, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq + 1)),
+SELECT s.next_seq + 1, s.next_ordinal, s.agent_id, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq + 1)),
        pg_notify('{TURNS_CHANNEL}', '')
 FROM s
 """

@@ -9,6 +9,7 @@ from time import monotonic
 import structlog
 
 from agents.domain.states import TurnStatus
+from agents.http.request_spans import TurnDelivery
 from agents.openai_api.chunks import DONE, CompletionHead, call_deltas, finish_reason, sse_event
 from agents.openai_api.errors import AnswerRestarted, CompletionFailed, openai_error_body
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate
@@ -32,13 +33,22 @@ class CompletionStream:
     Reasoning, which is no part of the answer, does not count: that of the next attempt then follows what was sent.
     """
 
-    def __init__(self, follower: TurnFollower, head: CompletionHead, *, include_usage: bool, first: TurnUpdate) -> None:
-        """`first` is the update that was received before the response started."""
+    def __init__(
+        self,
+        follower: TurnFollower,
+        head: CompletionHead,
+        *,
+        include_usage: bool,
+        first: TurnUpdate,
+        delivery: TurnDelivery,
+    ) -> None:
+        """`first` is the update that was received before the response started; `delivery` hears of what is sent."""
         self._follower = follower
         self._head = head
         self._include_usage = include_usage
         self._first: TurnUpdate | None = first
         self._sent = self._sent_reasoning = ""
+        self._delivery = delivery
         self._opened = False
         # False after a restart: the log may lack a part of the text, so all of it is sent at the end.
         self._live = True
@@ -83,8 +93,10 @@ class CompletionStream:
             if chunk := self._words(update):
                 yield chunk
                 last_sent_at = monotonic()
+                self._delivery.sent_words()
             if update.result is not None:
                 yield self._end(update.result)
+                self._delivery.sent_end()
                 return
             if monotonic() - last_sent_at >= HEARTBEAT_SECONDS:
                 yield _HEARTBEAT

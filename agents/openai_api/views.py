@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from accounts.actor import Scope
 from agents.domain.states import TurnStatus
 from agents.http.long_responses import LongResponse
+from agents.http.request_spans import OPENAI, TurnDelivery, record_admission
 from agents.models import Agent
 from agents.openai_api.chunks import CompletionHead
 from agents.openai_api.completion_request import Delivery, read_request
@@ -23,6 +24,7 @@ from agents.openai_api.errors import CompletionFailed, HumanAnswers, openai_erro
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, response_headers
 from agents.permissions.agents import access_agent, visible_agents
 from agents.sessions import AcceptedCompletion, CompletionResult, ModelNotFound, accept_completion
+from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError, NotFound
 from rest.content_negotiation import EVENT_STREAM
@@ -90,9 +92,11 @@ class CompletionsView(_OpenAIView, AsyncApiView):
     _headers: Mapping[str, str] = {}
 
     async def post(self, _request: Request) -> HttpResponseBase:
+        started_at = now()
         with ExitStack() as until_handed_over:
             long = until_handed_over.enter_context(LongResponse(self.http, self.who()))
             delivery, accepted = await in_db_thread(self._accept, long)
+            record_admission(accepted.agent_id, accepted.session_id, accepted.turn_id, started_at, transport=OPENAI)
             self._headers = response_headers(accepted.session_id, accepted.turn_id) | (
                 REPLAYED if accepted.replayed else {}
             )
@@ -125,8 +129,13 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         head = CompletionHead.create(accepted, delivery.model)
         if not delivery.stream:
             return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers)
+        assert accepted.turn_id is not None
         chunks = CompletionStream(
-            follower, head, include_usage=delivery.include_usage, first=await _wait_for_first_words(follower)
+            follower,
+            head,
+            include_usage=delivery.include_usage,
+            first=await _wait_for_first_words(follower),
+            delivery=TurnDelivery(accepted.agent_id, accepted.session_id, accepted.turn_id, transport=OPENAI),
         )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
         return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers)

@@ -39,10 +39,12 @@ from agents.runner.memory_cleanup import free_memory
 from agents.runner.reaper import fail_claim, release_claim
 from agents.runner.turn_counters import TurnCounters
 from agents.sessions.turn_episodes import uses_memory
+from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
 from foundation.pg_listener import ListeningThread, Wake
+from foundation.spans import CONTEXT
 
 log = structlog.get_logger(__name__)
 
@@ -229,6 +231,7 @@ class RunnerProcess:
         self._epochs.update({claim.turn_id: claim.epoch for claim in new_claims})
         failure: Exception | None = None
         for claim in new_claims:
+            started_at = now()
             try:
                 context = load_context(claim, on=connection)
             except (InvalidInput, NewerConfiguration) as error:
@@ -241,6 +244,8 @@ class RunnerProcess:
                 failure = error
                 self._loop.call_soon_threadsafe(self._start_return, claim, error)
             else:
+                spans = self._services.spans.open_turn(context.agent_id, claim.session_id, claim.turn_id)
+                spans.end(CONTEXT, started_at, bandstand__phase="read", bandstand__messages=len(context.history))
                 self._loop.call_soon_threadsafe(self._start_turn, context)
         if failure is not None:
             raise failure

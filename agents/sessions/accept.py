@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from django.conf import settings
@@ -44,7 +44,8 @@ NOT_STORED = "The message could not be stored; please send it again."
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """An accepted message. `turn_id` is None while a human controls the session. `seq` is that of the last event that
-    the message wrote. `replayed`: an earlier request with this key was accepted, not this one."""
+    the message wrote. `replayed`: an earlier request with this key was accepted, not this one. `agent_id` is that of
+    whom a new turn asks."""
 
     turn_id: UUID | None
     message_id: UUID
@@ -52,6 +53,7 @@ class Accepted:
     ordinal: int
     status: str
     replayed: bool
+    agent_id: UUID | None = field(default=None, compare=False)
 
 
 def accept_message(
@@ -145,7 +147,15 @@ def admit_branch(new: NewTurn) -> Admitted | None:
 
 
 def _build_accepted(new: NewTurn, admitted: Admitted) -> Accepted:
-    return Accepted(new.turn_id, new.message_id, admitted.seq, admitted.ordinal, "queued", replayed=False)
+    return Accepted(
+        new.turn_id,
+        new.message_id,
+        admitted.seq,
+        admitted.ordinal,
+        "queued",
+        replayed=False,
+        agent_id=admitted.agent_id,
+    )
 
 
 def _check_parent(new: NewTurn, parent: UUID) -> None:

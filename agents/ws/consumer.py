@@ -19,6 +19,7 @@ from channels.exceptions import StopConsumer
 from accounts.actor import Actor
 from agents.http.connection_slots import ConnectionSlots, SlotLease, TooManyConnections, get_slots
 from agents.http.credentials import Credential
+from agents.http.request_spans import WEBSOCKET, record_admission
 from agents.http.revocation import Revocation, RevocationWatch, get_revocation_watch
 from agents.models import AgentSession, Turn
 from agents.sessions import accept_message, access_session, access_turn, cancel_turn
@@ -26,6 +27,7 @@ from agents.ws import frames
 from agents.ws.close_codes import CloseCode
 from agents.ws.event_sender import EventSender
 from agents.ws.socket_limits import SlidingWindow, SocketLimits
+from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import (
     BandstandError,
@@ -180,7 +182,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         session = await in_db_thread(self._acquire_slot, self._slot)
         opening_seq = session.next_seq - 1
         await self.send_text(frames.ready(self.session_id, opening_seq))
-        self._sender.go_live_later(opening_seq)
+        self._sender.go_live_later(opening_seq, session.agent_id)
 
     def _acquire_slot(self, slot: SlotLease) -> AgentSession:
         session = access_session(actor=self.actor, session_id=self.session_id)
@@ -232,6 +234,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         await self.send_text(answer)
 
     async def _create(self, frame: frames.MessageCreate) -> str:
+        started_at = now()
         accepted = await in_db_thread(
             accept_message,
             self.actor,
@@ -240,6 +243,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             key=frame.client_msg_id,
             parent=frame.parent,
         )
+        record_admission(accepted.agent_id, self.session_id, accepted.turn_id, started_at, transport=WEBSOCKET)
         return frames.message_ack(frame.client_msg_id, accepted.turn_id, accepted.seq)
 
     async def _cancel(self, frame: frames.TurnCancel) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from accounts.actor import Actor
+from agents.http.request_spans import WEBSOCKET, SessionDelivery
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.sessions import access_session, read_snapshot
 from agents.ws import frames
@@ -52,13 +53,16 @@ class EventSender:
         self._task: asyncio.Task[None] | None = None
         self._live_timer: asyncio.TimerHandle | None = None
         self._opening_seq = 0
+        self._delivery: SessionDelivery | None = None
 
-    def go_live_later(self, opening_seq: int) -> None:
-        """Go live after `hold_seconds` from `opening_seq`, unless `follow` is called before.
+    def go_live_later(self, opening_seq: int, agent_id: UUID) -> None:
+        """Go live after `hold_seconds` from `opening_seq`, unless `follow` is called before. `agent_id` is the
+        session's.
 
         A client resumes right after `ready`; events sent before that would reach it out of order.
         """
         self._opening_seq = opening_seq
+        self._delivery = SessionDelivery(agent_id, self._socket.session_id, transport=WEBSOCKET)
         loop = asyncio.get_running_loop()
         self._live_timer = loop.call_later(self._socket.limits.hold_seconds, self.follow, opening_seq)
 
@@ -119,7 +123,7 @@ class EventSender:
             subscription.close()
 
     async def _send_batch(self, subscription: Subscription, batch: Sequence[LoggedEvent]) -> None:
-        window, send = self._window, self._socket.send_text
+        window, send, delivery = self._window, self._socket.send_text, self._delivery
         for event in batch:
             if window.full:
                 await self._wait_for_room(subscription)
@@ -127,6 +131,8 @@ class EventSender:
                 return
             window.add(event.seq)
             await send(event_json(event))
+            if delivery is not None:
+                delivery.sent(event)
         subscription.record_sent(batch)
 
     async def _wait_for_room(self, subscription: Subscription) -> None:

@@ -32,6 +32,8 @@ def confirmation_page(
     yes: str,
     back: str,
     rows: Sequence[object] = (),
+    rows_more: int | None = None,
+    facts: Sequence[tuple[str, str]] = (),
     form: forms.Form | None = None,
     danger: bool = False,
     template: str = "console/confirm.html",
@@ -40,7 +42,9 @@ def confirmation_page(
     """The page to show; None if its button was pressed and `form`, built with `confirmed_data(request)`, is valid.
 
     For buttons of one row (GET shows, POST acts) and for actions of a list alike. `message` says what will happen to
-    `rows`, `yes` is the label of the button; `danger` makes it red. `back` is the address that "Go back" leads to.
+    `rows`, of which the first are listed and the others counted (`rows_more`, where `rows` are not all); `facts` are
+    (name, value) about all of them. `yes` is the label of the button; `danger` makes it red. `back` is the address that
+    "Go back" leads to.
     """
     if confirmed_data(request) is not None and (form is None or form.is_valid()):
         return None
@@ -49,7 +53,8 @@ def confirmation_page(
         "title": title,
         "message": message,
         "rows": rows[:SHOWN_ROWS],
-        "rows_more": max(0, len(rows) - SHOWN_ROWS),
+        "rows_more": max(0, len(rows) - SHOWN_ROWS) if rows_more is None else rows_more,
+        "facts": facts,
         "yes": yes,
         "back": back,
         "form": form,

@@ -128,15 +128,20 @@ def start_in_probe_thread(fn: Callable[[], T], /) -> Future[T]:
     global _probe_thread  # noqa: PLW0603 - one per process is the point
     if _probe_thread is None:
         _probe_thread = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix="database-probe", initializer=_use_own_connection
+            max_workers=1, thread_name_prefix="database-probe", initializer=use_own_connection
         )
     return _probe_thread.submit(_call, fn)
 
 
-def _use_own_connection() -> None:
-    """Give this thread a connection beside the pool, which may be exhausted."""
+def use_own_connection(**timeouts: str) -> None:
+    """Give this thread a connection beside the pool, which may be exhausted. `timeouts` are settings of PostgreSQL
+    that it begins with, such as `lock_timeout="1s"`. Whoever ends the thread closes it."""
     own = connections[DEFAULT_DB_ALIAS].copy()
-    own.settings_dict["OPTIONS"].pop("pool", None)
+    options = own.settings_dict["OPTIONS"]
+    options.pop("pool", None)
+    if timeouts:
+        own_options = [f"-c {name}={value}" for name, value in timeouts.items()]
+        options["options"] = " ".join([options.get("options", ""), *own_options])
     own.settings_dict["CONN_MAX_AGE"] = PROBE_CONNECTION_SECONDS
     own.settings_dict["CONN_HEALTH_CHECKS"] = True
     connections[DEFAULT_DB_ALIAS] = own

@@ -20,6 +20,7 @@ from django.urls import reverse
 
 from agents.admin.transcript.turns import TURNS, TranscriptTurn, turn_views
 from agents.admin.turn_actions import TURN_ACTIONS
+from agents.admin.turn_numbers import turn_numbers
 from agents.domain.events import EventType
 from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Handoff, Message, Turn, UtilityCall
 from agents.permissions.role_permissions import FORK_SESSION
@@ -73,7 +74,7 @@ def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) ->
     """The page of one turn, with its columns."""
     session = AgentSession.objects.select_related("agent", "release", "user").get(pk=turn.agent_session_id)
     readable = can_read_transcript(request.user, session.agent)
-    name = f"Turn {turn.ordinal} of {_name(session, readable=readable)}"
+    name = f"Turn {turn_numbers([turn])[turn.pk]} of {_name(session, readable=readable)}"
     return console_page(
         request,
         model_admin,

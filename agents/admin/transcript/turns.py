@@ -16,6 +16,7 @@ from agents.admin.badges import rating_badge, retry_badge, status_badge
 from agents.admin.transcript.content import MessageContent, message_contents, part_views
 from agents.admin.transcript.steps import TranscriptStep, step_view
 from agents.admin.turn_actions import TurnAction
+from agents.admin.turn_numbers import turn_numbers
 from agents.domain.failures import parse_error_class
 from agents.domain.message_tree import Node, Tree
 from agents.domain.serialization import calls_shape
@@ -39,10 +40,14 @@ MAX_WHOLE_TREE: Final = 2_000
 
 @dataclass(slots=True)
 class TranscriptTurn:
-    """A turn with its messages and steps, or a message without a turn (`turn` is None)."""
+    """A turn with its messages and steps, or a message without a turn (`turn` is None).
+
+    `ordinal` is its place in the session, `number` what people count: 1 is the first turn.
+    """
 
     ordinal: int
     turn: Turn | None = None
+    number: int | None = None
     messages: list[MessageContent] = field(default_factory=list)
     steps: list[TranscriptStep] = field(default_factory=list)
     runner: str = ""
@@ -76,6 +81,7 @@ class _Rows:
     branches: dict[UUID, str]
     # By message.
     ratings: dict[UUID, Feedback]
+    numbers: dict[UUID, int]
     readable: bool
     now: datetime
 
@@ -96,7 +102,7 @@ def turn_views(
     unattached = list(unattached)
     shown = [message.pk for message in (*chain.from_iterable(messages.values()), *unattached)]
     ratings = {rating.message_id: rating for rating in Feedback.objects.filter(message__in=shown)}
-    rows = _Rows(messages, steps, runners, branches, ratings, readable, now)
+    rows = _Rows(messages, steps, runners, branches, ratings, turn_numbers(turns), readable, now)
     views = [_turn_view(turn, rows) for turn in turns]
     views += [
         TranscriptTurn(
@@ -128,6 +134,7 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
     return TranscriptTurn(
         ordinal=turn.ordinal,
         turn=turn,
+        number=rows.numbers.get(turn.pk),
         messages=_message_contents(turn, messages, steps, rows.ratings) if rows.readable else [],
         steps=steps,
         runner=str(runner) if runner else str(turn.runner_id or ""),

@@ -79,7 +79,7 @@ def _accept(actor: Actor, completion: Completion, ids: CompletionIds) -> Accepte
         if accepted is None:
             accepted = accept_locked(session, replace(new, client_options=_prepare_locked(session, completion)))
             remember_request(actor, completion, ids, session)
-        return AcceptedCompletion(session.pk, accepted.turn_id, accepted.seq, accepted.replayed)
+        return AcceptedCompletion(session.pk, accepted.turn_id, accepted.seq, accepted.replayed, accepted.agent_id)
 
 
 def _stored_bytes(completion: Completion) -> int:

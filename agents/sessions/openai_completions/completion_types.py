@@ -51,12 +51,14 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedCompletion:
-    """An accepted request. `turn_id` None: a person answers in this session. The turn's events follow `seq`."""
+    """An accepted request. `turn_id` None: a person answers in this session. The turn's events follow `seq`. `agent_id`
+    is that of whom a new turn asks."""
 
     session_id: UUID
     turn_id: UUID | None
     seq: int
     replayed: bool
+    agent_id: UUID | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from accounts.audit import audit_size, audit_targets
 from accounts.models import AuditEntry
 from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter, SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter
+from console.formatting import NOTHING
 from console.templatetags.console import action_label
 
 
@@ -40,7 +44,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     search_ids = ("id",)
     search_words = ("actor", "action", "target_id")
     search_help_text = "Who did it, what was done (release.published), or the id of the object."
-    fields = ("at", "actor", "user", "action", "target_type", "target_name", "target_id", "detail")
+    fields = ("at", "actor", "user", "action_label", "target", "display_detail", "action", "target_type", "target_id")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return super().changelist_view(request, {"audit_size": _describe_size(), **(extra_context or {})})
@@ -51,12 +55,39 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="to what")
     def target(self, entry: AuditEntry) -> str:
-        """The target's name, as a link where its kind of row has a page in the console."""
-        name = entry.target_name or entry.target_id
-        target = audit_targets().get(entry.target_type)
-        if target is None or target.page is None:
-            return name
-        return format_html('<a href="{}">{}</a>', reverse(target.page, args=[entry.target_id]), name)
+        """What it is, as a link where its kind of row has a page in the console."""
+        return audit_link(entry.target_type, entry.target_id, entry.target_name)
+
+    @admin.display(description="details")
+    def display_detail(self, entry: AuditEntry) -> SafeString | str:
+        """A line for each detail; the ids of rows that have a page are links."""
+        lines = ((name.replace("_", " "), _detail_value(name, value)) for name, value in sorted(entry.detail.items()))
+        return format_html_join("", "<div>{}: {}</div>", lines) or NOTHING
+
+
+def audit_link(target_type: str, target_id: str, name: str = "") -> SafeString | str:
+    """A row that an entry is about, in words: "turn 01a2…"; a link where such rows have a page in the console."""
+    target = audit_targets().get(target_type)
+    words = f"{target.label if target else target_type} {name or target_id}"
+    if target is None or target.page is None:
+        return words
+    return format_html('<a href="{}">{}</a>', reverse(target.page, args=[target_id]), words)
+
+
+def _detail_value(name: str, value: Any) -> SafeString | str:
+    """`value`; a link if `name` says that it is the id of a row: `new_turn`, `after_turn`, `api_key`."""
+    label = name.removeprefix("new_").removeprefix("after_").replace("_", " ")
+    kinds = [target for target in audit_targets().values() if target.page and target.label.lower() == label]
+    if kinds and isinstance(value, str) and _parse_uuid(value) is not None:
+        return audit_link(kinds[0].model_name, value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _parse_uuid(value: str) -> UUID | None:
+    try:
+        return UUID(value)
+    except ValueError:
+        return None
 
 
 def _describe_size() -> str:

@@ -8,15 +8,16 @@ from django.test import override_settings
 
 from accounts import tasks
 from accounts.actor import ALL_SCOPES, Actor
+from accounts.admin.audit import audit_link
 from accounts.api_keys import create_api_key, revoke_api_key
 from accounts.audit import audit_size, purge_audit_before, record_audit
 from accounts.models import AuditEntry
 from accounts.permissions import user_actor
 from accounts.roles import Role
-from agents.models import AgentSession
+from agents.models import AgentSession, BulkAction
 from agents.releases import publish
 from foundation.clock import now
-from foundation.ids import lowest_id
+from foundation.ids import lowest_id, new_id
 from tests.support.consoles import client_of
 from tests.support.people import agent, person
 
@@ -111,3 +112,19 @@ def test_what_people_said_is_not_in_the_name_of_a_target() -> None:
     demo = agent()
     session = AgentSession(user=person("ada"), agent=demo, release=demo.live_release, title="my secret")
     assert record_audit(Actor.system("tests"), "session.forked", target=session).target_name == ""
+
+
+def test_an_entry_leads_to_what_it_is_about_and_to_what_it_names() -> None:
+    vera, key = client_of("vera", Role.VIEWER), new_id()
+    bulk = BulkAction.objects.create(operation="cancel", user=person("ada"), targets=[], total=1)
+    detail = {"new_turn": str(key), "was": "failed", "rows": 3, "bulk_action": "none"}
+    entry = record_audit(Actor.system("tests"), "bulk_action.started", target=bulk, detail=detail)
+    address = f"/admin/agents/bulkaction/{bulk.pk}/change/"
+    assert f'href="{address}"' in vera.get("/admin/accounts/auditentry/").content.decode()
+    page = vera.get(f"/admin/accounts/auditentry/{entry.pk}/change/").content.decode()
+    assert f'<a href="{address}">' in page
+    assert f'<div>new turn: <a href="/admin/agents/turn/{key}/change/">turn {key}</a></div>' in page
+    assert "<div>was: failed</div>" in page
+    assert "<div>rows: 3</div>" in page
+    assert "<div>bulk action: none</div>" in page
+    assert "<script" not in str(audit_link("user", "1", "<script>"))

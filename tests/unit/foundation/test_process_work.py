@@ -66,4 +66,4 @@ def test_a_full_buffer_drops_and_counts_new_spans() -> None:
     assert [span.name for span in buffer.take(1)] == ["a"]
     assert [span.name for span in buffer.take(9)] == ["b"]
     assert buffer.take(9) == []
-    assert not buffer.is_sampled(ID, ID)
+    assert not buffer.is_sampled(ID, ID, ID)

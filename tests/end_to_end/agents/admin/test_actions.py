@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
@@ -14,9 +18,10 @@ from accounts.models import AuditEntry, User
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.admin import actions
-from agents.models import AgentSession, BulkAction, Turn
+from agents.models import Agent, AgentSession, BulkAction, Turn
 from agents.sessions import start_bulk_action
 from agents.tasks import run_bulk_actions
+from foundation.clock import now
 from foundation.ids import new_id
 from tests.support.conversations import Conversation, claimed, conversation, fail
 from tests.support.people import person
@@ -76,6 +81,47 @@ def test_nothing_happens_before_somebody_has_confirmed(olga: Client) -> None:
     assert ada.statuses() == ["cancelled"]
     [entry] = AuditEntry.objects.filter(actor="olga")
     assert (entry.action, entry.target_id) == ("turn.cancelled", str(ada.turn().pk))
+
+
+def test_a_confirmation_says_whose_the_rows_are_how_old_and_what_they_may_cost(olga: Client) -> None:
+    ada = asked(2)
+    turn, queued = ada.turns()
+    Turn.objects.filter(pk=turn.pk).update(queued_at=now() - timedelta(hours=18))
+    fail(claimed())
+    page = act(olga, "retry", turn.pk, queued.pk)
+    [row] = page.context["rows"]
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d UTC, 18 h ago: turn 1 of ada with Demo, failed, transient: “Question 1”", row
+    )
+    assert [name for name, _ in page.context["facts"]] == ["Of", "Expected cost"]
+    assert page.context["facts"][1][1].startswith("\N{EN DASH} (")
+    # What an answer costs is known from the newest ones of the same release.
+    for cost in ("0.5", "1.5"):
+        other = asked()
+        Turn.objects.filter(pk=other.turn().pk).update(status="running", lease_expires_at=now())
+        Turn.objects.filter(pk=other.turn().pk).update(
+            status="completed", finished_at=now(), lease_expires_at=None, cost_usd=Decimal(cost)
+        )
+    page = act(olga, "retry", turn.pk)
+    assert page.context["facts"][1][1].startswith("$1.00 (")
+    # Of more than a page of rows the newest are described, and the others counted.
+    crowd, second = asked(12), asked(10)
+    page = act(olga, "cancel", *[turn.pk for turn in (*crowd.turns(), *second.turns())])
+    assert len(page.context["rows"]) == 20
+    assert page.context["rows"][0].endswith("with Demo, queued: “Question 10”")
+    assert "and 2 more" in page.content.decode()
+    assert [name for name, _ in page.context["facts"]] == ["From"]
+    [row] = act(olga, "cancel_open", crowd.session_id, where=SESSIONS).context["rows"]
+    assert row.endswith("ada with Demo, 12 open: “A test”")
+
+
+def test_a_confirmation_hides_what_was_said_from_those_who_may_not_read_it(olga: Client) -> None:
+    ada = asked()
+    Agent.objects.get().groups.add(Group.objects.create(name="lawyers"))
+    [row] = act(olga, "cancel", ada.turn().pk).context["rows"]
+    assert row.endswith("turn 1 of ada with Demo, queued")
+    [row] = act(olga, "cancel_open", ada.session_id, where=SESSIONS).context["rows"]
+    assert row.endswith("ada with Demo, 1 open")
 
 
 def test_each_act_does_what_it_says(olga: Client) -> None:

@@ -160,3 +160,41 @@ async def test_a_search_is_three_statements_and_its_event_none() -> None:
         return len(queries)
 
     assert await in_db_thread(count) == 3
+
+
+# --- spans ---
+
+
+async def test_a_sampled_turn_records_its_search_and_its_context() -> None:
+    await begin("What is the name of my cat?", **ON)
+    services, _ = reminded(says("Grace."))
+    services.spans.is_sampled = lambda *_: True
+    assert isinstance(await run(services), FinishedTurn)
+    spans = services.spans.take(9)
+    assert [span.name for span in spans] == ["search_memory", "bandstand.context"]
+    assert spans[0].attributes == {
+        "gen_ai.operation.name": "search_memory",
+        "bandstand.memories": 0,
+        "bandstand.low_confidence": True,
+        "bandstand.by_text_only": True,
+    }
+    assert spans[1].attributes == {"bandstand.phase": "assemble", "bandstand.messages": 1}
+
+
+async def test_a_search_that_fails_is_a_span_with_its_error() -> None:
+    await begin("What is the name of my cat?", **ON)
+
+    async def fail(_owners: Any, _request: Any, /, *, pools_for: Any) -> Recall:
+        raise Unavailable
+
+    services = replace(scripted(says("Grace."))[0], memories=fail)
+    services.spans.is_sampled = lambda *_: True
+    await run(services)
+    assert [span.error_type for span in services.spans.take(9)] == ["Unavailable", ""]
+
+
+async def test_a_turn_that_is_not_sampled_records_nothing() -> None:
+    await begin("What is the name of my cat?", **ON)
+    services, _ = reminded(says("Grace."))
+    await run(services)
+    assert len(services.spans) == 0
