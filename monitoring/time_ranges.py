@@ -41,7 +41,7 @@ RANGES: Final = {
     for time_range in (
         DashboardRange("1h", "hour", timedelta(minutes=1), 60, timedelta(minutes=10), "%H:%M"),
         DashboardRange("6h", "6 hours", timedelta(minutes=5), 72, timedelta(hours=1), "%H:%M"),
-        DashboardRange("24h", "24 hours", timedelta(minutes=30), 48, timedelta(hours=4), "%H:%M"),
+        DashboardRange("24h", "24 hours", timedelta(hours=1), 24, timedelta(hours=4), "%H:%M"),
         DashboardRange("7d", "7 days", timedelta(hours=3), 56, timedelta(days=1), "%d %b"),
         DashboardRange("30d", "30 days", timedelta(days=1), 30, timedelta(days=5), "%d %b"),
     )
