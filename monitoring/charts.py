@@ -27,7 +27,7 @@ INTERVALS: Final = 4
 Format = Callable[[float], str]
 
 
-class Shape(StrEnum):
+class ChartShape(StrEnum):
     """How a chart draws its series."""
 
     BARS = "bars"  # of each column, on top of each other
@@ -84,7 +84,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """A line, as the data of an SVG path: broken where there is no number."""
 
     name: str
@@ -102,7 +102,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ChartCell:
     """A number of the table, and the address of the rows behind it, if any."""
 
     text: str
@@ -117,7 +117,7 @@ class Column:
     x: float
     width: float
     title: str
-    cells: Sequence[Cell]
+    cells: Sequence[ChartCell]
 
     @property
     def address(self) -> str:
@@ -133,13 +133,13 @@ class Chart:
     key: str
     title: str
     summary: str
-    shape: Shape
+    shape: ChartShape
     series: Sequence[Series]
     columns: Sequence[Column]
     values: Sequence[Mark]
     times: Sequence[Mark]
     bars: Sequence[Bar] = ()
-    lines: Sequence[Line] = ()
+    lines: Sequence[ChartLine] = ()
     limits: Sequence[Limit] = ()
     is_empty: bool = False
     empty_words: str = ""
@@ -173,7 +173,7 @@ def make_chart(
     axis: Axis,
     series: Sequence[Series],
     *,
-    shape: Shape,
+    shape: ChartShape,
     format_value: Format,
     format_mark: Format | None = None,
     summary: str = "",
@@ -186,7 +186,7 @@ def make_chart(
     width = WIDTH / max(1, len(axis.starts))
     heights = [value for one in series for value in one.values if value is not None]
     sums = [sum(one.values[number] or 0 for one in series) for number in range(len(axis.starts))]
-    highest = max(sums if shape is Shape.BARS else heights, default=0)
+    highest = max(sums if shape is ChartShape.BARS else heights, default=0)
     end = top if top is not None else round_top(highest)
     return Chart(
         key=key,
@@ -204,12 +204,12 @@ def make_chart(
             for number in range(INTERVALS + 1)
         ],
         times=list(axis.marks()),
-        bars=list(_bars(series, width, end)) if shape is Shape.BARS else (),
-        lines=[Line(one.name, one.style, _path(one.values, width, end)) for one in series]
-        if shape is Shape.LINES
+        bars=list(_bars(series, width, end)) if shape is ChartShape.BARS else (),
+        lines=[ChartLine(one.name, one.style, _path(one.values, width, end)) for one in series]
+        if shape is ChartShape.LINES
         else (),
         limits=[Limit(_y(limit.value, end), limit.level, limit.label) for limit in thresholds],
-        is_empty=not any(heights) if shape is Shape.BARS else not heights,
+        is_empty=not any(heights) if shape is ChartShape.BARS else not heights,
         empty_words=empty_words,
     )
 
@@ -232,7 +232,7 @@ def _column(axis: Axis, number: int, series: Sequence[Series], width: float, for
         width=round(width, 2),
         title=f"{format_bucket(at, axis.bucket)}: " + ", ".join(f"{name} {text}" for name, text in texts),
         cells=[
-            Cell(text, one.addresses[number] if one.addresses and one.values[number] else "")
+            ChartCell(text, one.addresses[number] if one.addresses and one.values[number] else "")
             for one, (_, text) in zip(series, texts, strict=True)
         ],
     )
@@ -281,8 +281,8 @@ def _path(values: Sequence[float | None], width: float, end: float) -> str:
             continue
         x, y = (number + 0.5) * width, _y(value, end)
         if number == 0 or values[number - 1] is None:
-            alone = number + 1 == len(values) or values[number + 1] is None
-            parts.append(f"M{x - width / 3:.1f} {y:g}H{x + width / 3:.1f}" if alone else f"M{x:.1f} {y:g}")
+            is_single = number + 1 == len(values) or values[number + 1] is None
+            parts.append(f"M{x - width / 3:.1f} {y:g}H{x + width / 3:.1f}" if is_single else f"M{x:.1f} {y:g}")
         else:
             parts.append(f"L{x:.1f} {y:g}")
     return "".join(parts)
@@ -313,5 +313,5 @@ def bucket_number(at: datetime, axis: Axis) -> int:
 
 
 def integer_top(highest: float) -> float:
-    """As `round_top`, for what is counted: the quarters are whole numbers."""
+    """A round number that is not below `highest`, and whose quarters are whole: for what is counted."""
     return float(max(INTERVALS, INTERVALS * ceil(round_top(highest) / INTERVALS)))

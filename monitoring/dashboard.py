@@ -19,7 +19,7 @@ from django.urls import reverse
 from accounts.models import User
 from agents.models import UNANSWERED_FAILURE, Turn
 from agents.permissions.role_permissions import VIEW_RATINGS
-from agents.sessions.ratings import RatingCounts, count_ratings
+from agents.sessions.rating_counts import RatingCounts, count_ratings
 from console.formatting import NOTHING, format_count, format_money, format_percent, format_seconds, format_tokens
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
@@ -28,11 +28,11 @@ from foundation.ids import lowest_id
 from health_checks.check import Level, Link, Reader
 from health_checks.registry import registry
 from health_checks.run import FAULT_LABELS, CheckResult, run_checks
-from monitoring.charts import Chart, Series, Shape, Threshold, highest_in_buckets, integer_top, make_chart
+from monitoring.charts import Chart, ChartShape, Series, Threshold, highest_in_buckets, integer_top, make_chart
 from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, Gauge, GaugePoints, read_gauges
 from monitoring.list_links import TurnLinks, ratings_link
 from monitoring.periods import Period, PeriodFigures, end_of_minute, make_axis, read_period
-from monitoring.time_ranges import RANGES, TimeRange
+from monitoring.time_ranges import RANGES, DashboardRange
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ class Metric:
         return f"{min(100.0, self.percent or 0.0):.1f}"
 
 
-def dashboard(user: User | AnonymousUser, time_range: TimeRange) -> dict[str, Any]:
+def dashboard(user: User | AnonymousUser, time_range: DashboardRange) -> dict[str, Any]:
     """The template context of the live part. `figures` and `charts` are empty for users who may not see turns;
     `figures_fault` says that they could not be read."""
     at = now()
@@ -146,7 +146,7 @@ def _address(link: Link | None) -> str:
     return link.url() if link else ""
 
 
-def _figures(user: User | AnonymousUser, time_range: TimeRange, at: datetime) -> dict[str, Any]:
+def _figures(user: User | AnonymousUser, time_range: DashboardRange, at: datetime) -> dict[str, Any]:
     holds = permission_test(user)
     try:
         with statement_timeout(FIGURES_SECONDS):
@@ -176,8 +176,8 @@ def _period_metrics(figures: PeriodFigures | None) -> Iterator[Metric]:
     yield Metric(
         "Failed", format_percent(total.failed_share), _failed_words(total), links.failed(), _failed_level(total)
     )
-    for share, name, words in ((0.5, "p50", "half"), (0.95, "p95", "95 %"), (0.99, "p99", "99 %")):
-        message = f"{words} ended within this" if total.turns else "no turn ended"
+    for share, name, part in ((0.5, "p50", "half"), (0.95, "p95", "95 %"), (0.99, "p99", "99 %")):
+        message = f"{part} ended within this" if total.turns else "no turn ended"
         yield Metric(f"Response time, {name}", format_seconds(total.seconds.quantile(share)), message, links.all())
     first = total.first_token
     yield Metric(
@@ -195,20 +195,20 @@ def _period_metrics(figures: PeriodFigures | None) -> Iterator[Metric]:
 
 
 def _failed_words(total: Period) -> str:
-    words = f"{total.failed:,} turn{'' if total.failed == 1 else 's'}"
-    return f"{words}; {total.answered_later:,} more answered by a retry" if total.answered_later else words
+    text = f"{total.failed:,} turn{'' if total.failed == 1 else 's'}"
+    return f"{text}; {total.answered_later:,} more answered by a retry" if total.answered_later else text
 
 
 def _failed_level(total: Period) -> str:
     return "bad" if (total.failed_share or 0) > FAILED_SHARE else "warn" if total.failed else ""
 
 
-def _count_ratings(time_range: TimeRange, at: datetime) -> RatingCounts:
+def _count_ratings(time_range: DashboardRange, at: datetime) -> RatingCounts:
     counts = count_ratings(since=time_range.since(at), until=end_of_minute(at))
     return sum(counts.values(), RatingCounts())
 
 
-def _rating_metrics(ratings: RatingCounts | None, time_range: TimeRange, at: datetime) -> Iterator[Metric]:
+def _rating_metrics(ratings: RatingCounts | None, time_range: DashboardRange, at: datetime) -> Iterator[Metric]:
     if ratings is not None:
         address = ratings_link(time_range.since(at), end_of_minute(at))
         yield Metric("Ratings", f"{ratings.total:,}", f"{ratings.up:,} up, {ratings.down:,} down", address)
@@ -238,7 +238,7 @@ def _turn_charts(figures: PeriodFigures | None) -> Iterator[Chart]:
             Series("stopped", "soft", [bucket.others for bucket in buckets], [link.others() for link in links]),
             Series("failed", "bad", [bucket.failed for bucket in buckets], [link.failed() for link in links]),
         ],
-        shape=Shape.BARS,
+        shape=ChartShape.BARS,
         format_value=_whole,
         top=integer_top(max(turns, default=0)),
         summary=f"{sum(turns):,} ended, {figures.total.failed:,} failed; busiest {_width_name(axis.bucket)}: "
@@ -254,7 +254,7 @@ def _turn_charts(figures: PeriodFigures | None) -> Iterator[Chart]:
         "Response times",
         axis,
         [Series(name, name, values, addresses) for name, values in quantiles.items()],
-        shape=Shape.LINES,
+        shape=ChartShape.LINES,
         format_value=format_seconds,
         format_mark=_seconds_mark,
         summary=", ".join(
@@ -264,7 +264,7 @@ def _turn_charts(figures: PeriodFigures | None) -> Iterator[Chart]:
     )
 
 
-def _gauge_charts(gauges: GaugePoints | None, time_range: TimeRange, at: datetime) -> Iterator[Chart]:
+def _gauge_charts(gauges: GaugePoints | None, time_range: DashboardRange, at: datetime) -> Iterator[Chart]:
     if gauges is None:
         return
     axis = make_axis(time_range, at)
@@ -277,7 +277,7 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: TimeRange, at: datetim
         "Queue",
         axis,
         [Series("waiting", "p95", queued), Series("running", "used", running)],
-        shape=Shape.LINES,
+        shape=ChartShape.LINES,
         format_value=_whole,
         top=integer_top(max((value for value in (*queued, *running) if value is not None), default=0)),
         summary=_highest("longest", queued, _whole),
@@ -288,7 +288,7 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: TimeRange, at: datetim
         "Age of the oldest in the queue",
         axis,
         [Series("oldest", "used", waits)],
-        shape=Shape.LINES,
+        shape=ChartShape.LINES,
         format_value=format_seconds,
         format_mark=_seconds_mark,
         summary=_highest("longest", waits, format_seconds),
@@ -300,7 +300,7 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: TimeRange, at: datetim
         "Memory",
         axis,
         [Series("used", "used", percents)],
-        shape=Shape.LINES,
+        shape=ChartShape.LINES,
         format_value=_percent,
         top=100,
         thresholds=[

@@ -14,11 +14,11 @@ from console.date_filters import format_filter_time
 
 @dataclass(frozen=True, slots=True)
 class TurnLinks:
-    """The list of turns that ended between two whole minutes; `chosen` are further filters, such as an agent."""
+    """The list of turns that ended between two whole minutes; `filters` are further filters, such as an agent."""
 
     since: datetime
     until: datetime
-    chosen: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, str] = field(default_factory=dict)
 
     def all(self) -> str:
         return self._list()
@@ -37,15 +37,15 @@ class TurnLinks:
 
     def ratings(self, value: str = "") -> str:
         """Not those of these turns, but those made in this time; `value` is "up" or "down"."""
-        return ratings_link(self.since, self.until, {**self.chosen, **({"value": value} if value else {})})
+        return ratings_link(self.since, self.until, {**self.filters, **({"value": value} if value else {})})
 
     def _list(self, **query: str) -> str:
         bounds = {"ended_since": format_filter_time(self.since), "ended_until": format_filter_time(self.until)}
-        return f"{reverse('admin:agents_turn_changelist')}?{urlencode({**self.chosen, **query, **bounds})}"
+        return f"{reverse('admin:agents_turn_changelist')}?{urlencode({**self.filters, **query, **bounds})}"
 
 
-def ratings_link(since: datetime, until: datetime, chosen: Mapping[str, str] | None = None) -> str:
-    """The address of the list of ratings of turns that were made between two whole minutes; `chosen` as in
+def ratings_link(since: datetime, until: datetime, filters: Mapping[str, str] | None = None) -> str:
+    """The address of the list of ratings of turns that were made between two whole minutes; `filters` as in
     `TurnLinks`."""
     bounds = {"of": "turns", "since": format_filter_time(since), "until": format_filter_time(until)}
-    return f"{reverse('admin:agents_feedback_changelist')}?{urlencode({**(chosen or {}), **bounds})}"
+    return f"{reverse('admin:agents_feedback_changelist')}?{urlencode({**(filters or {}), **bounds})}"

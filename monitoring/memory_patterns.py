@@ -43,7 +43,7 @@ _RECALL_GROUPS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryUse:
+class AgentMemoryUse:
     """`stored`: memories of an agent's own, of its users and sessions. `recalls` are those of sampled turns, with their
     median and 95th percentile in seconds. None: it is not known, as of a release."""
 
@@ -53,14 +53,14 @@ class MemoryUse:
     recall_p95: float | None = None
 
 
-def read_memory_use_by(
+def group_memory_use(
     since: datetime,
     until: datetime,
     *,
     by: Grouping,
     agent_id: UUID | None = None,
     release_id: UUID | None = None,
-) -> Mapping[Any, MemoryUse]:
+) -> Mapping[Any, AgentMemoryUse]:
     """The use of memory by agent or day, and with the key None that of all together; empty by release, for neither a
     memory nor a recall names one. Two statements."""
     if by is Grouping.RELEASE or release_id is not None:
@@ -78,5 +78,7 @@ def read_memory_use_by(
         stored = dict(cursor.fetchall())
         cursor.execute(_RECALLS.format(group=_RECALL_GROUPS[by]), params)
         recalls = {key: rest for key, *rest in cursor.fetchall()}
-    uses = {key: MemoryUse(stored.get(key, 0), *recalls.get(key, (0, None, None))) for key in stored.keys() | recalls}
-    return uses | {None: MemoryUse(sum(stored.values()), *recalls.get(None, (0, None, None)))}
+    uses = {
+        key: AgentMemoryUse(stored.get(key, 0), *recalls.get(key, (0, None, None))) for key in stored.keys() | recalls
+    }
+    return uses | {None: AgentMemoryUse(sum(stored.values()), *recalls.get(None, (0, None, None)))}

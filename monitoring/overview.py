@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from accounts.models import AuditEntry, User
 from agents.models import Release
 from monitoring.dashboard import dashboard, permission_test
-from monitoring.time_ranges import DEFAULT_RANGE, RANGES, TimeRange
+from monitoring.time_ranges import DEFAULT_RANGE, RANGES, DashboardRange
 
 ROWS: Final = 6
 # Audit entries that are read to group repeated actions.
@@ -38,7 +38,7 @@ class RepeatedAction:
     or_more: bool
 
 
-def read_range(request: HttpRequest, default: TimeRange = DEFAULT_RANGE) -> TimeRange:
+def read_range(request: HttpRequest, default: DashboardRange = DEFAULT_RANGE) -> DashboardRange:
     """The range of time in the address, or `default`. Raises `UnknownRange`."""
     try:
         return RANGES[request.GET["range"]] if "range" in request.GET else default
@@ -46,7 +46,7 @@ def read_range(request: HttpRequest, default: TimeRange = DEFAULT_RANGE) -> Time
         raise UnknownRange from None
 
 
-def overview(user: User | AnonymousUser, time_range: TimeRange) -> dict[str, Any]:
+def overview(user: User | AnonymousUser, time_range: DashboardRange) -> dict[str, Any]:
     """The template context of the page, limited to what `user` may see; None for lists without permission."""
     holds = permission_test(user)
     releases = Release.objects.select_related("agent", "published_by").order_by("-published_at")

@@ -14,14 +14,14 @@ from django.db.models import Count, F, Q
 from django.db.models.functions import TruncDay
 
 from agents.models import ANSWERED_LATER, FAILED, Agent, Feedback, Release, Turn
-from agents.sessions.ratings import RatingCounts
+from agents.sessions.rating_counts import RatingCounts
 from foundation.db_timeouts import is_timeout, statement_timeout
 from foundation.ids import lowest_id
 from monitoring.figures import By, CallFigures, Histogram, TurnFigures, read_call_figures, read_turn_figures
-from monitoring.memory_patterns import MemoryUse, read_memory_use_by
+from monitoring.memory_patterns import AgentMemoryUse, group_memory_use
 from monitoring.periods import MINUTE, Period, end_of_minute, sum_figures, sum_histograms
 from monitoring.task_completion import Grouping, count_refuted
-from monitoring.time_ranges import TimeRange
+from monitoring.time_ranges import DashboardRange
 
 # The time limit of the one statement that reads turns, and not their counters.
 REFUTED_SECONDS: Final = 5.0
@@ -50,7 +50,7 @@ class Pattern:
     tasks_completed: int | None
     ratings: RatingCounts
     context: ContextUse
-    memory: MemoryUse
+    memory: AgentMemoryUse
 
     @property
     def task_completion(self) -> float | None:
@@ -107,7 +107,7 @@ class Patterns:
 class Choice:
     """What patterns are read of."""
 
-    time_range: TimeRange
+    time_range: DashboardRange
     by: Grouping = Grouping.AGENT
     agent_id: UUID | None = None
     release_id: UUID | None = None
@@ -116,10 +116,10 @@ class Choice:
 def read_patterns(choice: Choice, now: datetime) -> Patterns:
     """The patterns of the range that ends now. A bounded number of statements."""
     since, until = choice.time_range.since(now), end_of_minute(now)
-    chosen: dict[str, Any] = {"agent_id": choice.agent_id, "release_id": choice.release_id}
-    turns = read_turn_figures(since, until, by=(_BY[choice.by], By.STATUS, By.ERROR_CLASS), **chosen)
-    calls = read_call_figures(since, until, by=(By.OPERATION, By.NAME, By.ERROR_CLASS), **chosen)
-    contexts = read_call_figures(since, until, by=(_BY[choice.by], By.OPERATION), **chosen)
+    filters: dict[str, Any] = {"agent_id": choice.agent_id, "release_id": choice.release_id}
+    turns = read_turn_figures(since, until, by=(_BY[choice.by], By.STATUS, By.ERROR_CLASS), **filters)
+    calls = read_call_figures(since, until, by=(By.OPERATION, By.NAME, By.ERROR_CLASS), **filters)
+    contexts = read_call_figures(since, until, by=(_BY[choice.by], By.OPERATION), **filters)
     figures = _Figures(
         minutes=(until - since) / MINUTE,
         turns=_grouped(turns, choice.by),
@@ -127,16 +127,16 @@ def read_patterns(choice: Choice, now: datetime) -> Patterns:
         refuted=_refuted(since, until, choice),
         ratings=_ratings(since, until, choice),
         contexts=_contexts(contexts, choice.by),
-        memory=read_memory_use_by(since, until, by=choice.by, **chosen),
+        memory=group_memory_use(since, until, by=choice.by, **filters),
     )
-    whole = read_call_figures(since, until, by=(By.OPERATION,), **chosen)
+    overall = read_call_figures(since, until, by=(By.OPERATION,), **filters)
     labels = _labels(figures.keys(), choice.by)
     groups = [figures.pattern(key, label) for key, label in labels.items()]
     return Patterns(
         since=since,
         until=until,
         by=choice.by,
-        total=figures.total(turns, next(iter(_contexts(whole, None).values()), ContextUse())),
+        total=figures.total(turns, next(iter(_contexts(overall, None).values()), ContextUse())),
         groups=groups,
         errors=_errors(turns),
         operations=_operations(calls),
@@ -153,7 +153,7 @@ class _Figures:
     refuted: Mapping[Any, int] | None
     ratings: Mapping[Any, RatingCounts]
     contexts: Mapping[Any, ContextUse]
-    memory: Mapping[Any, MemoryUse]
+    memory: Mapping[Any, AgentMemoryUse]
 
     def keys(self) -> set[Any]:
         return self.turns.keys() | self.ratings.keys()
@@ -168,7 +168,7 @@ class _Figures:
             tasks_completed=None if self.refuted is None else max(0, period.completed - self.refuted.get(key, 0)),
             ratings=self.ratings.get(key, RatingCounts()),
             context=self.contexts.get(key, ContextUse()),
-            memory=self.memory.get(key, MemoryUse()),
+            memory=self.memory.get(key, AgentMemoryUse()),
         )
 
     def total(self, turns: Sequence[TurnFigures], context: ContextUse) -> Pattern:
@@ -180,7 +180,7 @@ class _Figures:
             tasks_completed=None if self.refuted is None else max(0, period.completed - sum(self.refuted.values())),
             ratings=sum(self.ratings.values(), RatingCounts()),
             context=context,
-            memory=self.memory.get(None, MemoryUse()),
+            memory=self.memory.get(None, AgentMemoryUse()),
         )
 
 
@@ -224,22 +224,24 @@ def _contexts(calls: Iterable[CallFigures], by: Grouping | None) -> Mapping[Any,
 
 def _ratings(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, RatingCounts]:
     """The ratings of answers of a release that were given between the two times."""
-    given = Feedback.objects.filter(pk__gte=lowest_id(since), pk__lt=lowest_id(until), release__isnull=False)
+    rows = Feedback.objects.filter(pk__gte=lowest_id(since), pk__lt=lowest_id(until), release__isnull=False)
     if choice.agent_id is not None:
-        given = given.filter(release__agent_id=choice.agent_id)
+        rows = rows.filter(release__agent_id=choice.agent_id)
     if choice.release_id is not None:
-        given = given.filter(release_id=choice.release_id)
-    rows = (
-        given.order_by()
+        rows = rows.filter(release_id=choice.release_id)
+    counts = (
+        rows.order_by()
         .values(key=_column(choice.by, day_of="created_at"))
         .annotate(up=Count("pk", filter=Q(value=1)), down=Count("pk", filter=Q(value=-1)))
     )
-    return {row["key"]: RatingCounts(row["up"], row["down"]) for row in rows}
+    return {row["key"]: RatingCounts(row["up"], row["down"]) for row in counts}
 
 
 def _answered_later(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, int]:
     """The failures whose question a later turn has answered; they are few, and an index has them."""
-    turns = Turn.objects.filter(FAILED & ANSWERED_LATER, finished_at__gte=since, finished_at__lt=until)
+    # Said once more, or the planner does not see that the index of retried turns has them.
+    retried = Turn.objects.filter(retried_by__isnull=False)
+    turns = retried.filter(FAILED & ANSWERED_LATER, finished_at__gte=since, finished_at__lt=until)
     if choice.agent_id is not None:
         turns = turns.filter(release__agent_id=choice.agent_id)
     if choice.release_id is not None:

@@ -38,7 +38,7 @@ class UnknownChoice(BadRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """A number of a table; `label` is the name of its column, for narrow screens."""
 
     label: str
@@ -52,7 +52,7 @@ class Row:
     """A row of a table by its name and cells."""
 
     name: str
-    cells: Sequence[Cell]
+    cells: Sequence[TableCell]
     note: str = ""
 
 
@@ -78,7 +78,7 @@ def patterns_context(request: HttpRequest) -> dict[str, Any]:
         raise PermissionDenied
     choice = read_choice(request)
     patterns = read_patterns(choice, now())
-    links = TurnLinks(patterns.since, patterns.until, _chosen(choice))
+    links = TurnLinks(patterns.since, patterns.until, _filters(choice))
     return {
         "title": "Patterns",
         "patterns": patterns,
@@ -120,14 +120,14 @@ def require_known(choice: Choice) -> Choice:
     return choice
 
 
-def _chosen(choice: Choice) -> Mapping[str, str]:
-    chosen = {"agent": choice.agent_id, "release": choice.release_id}
-    return {name: str(value) for name, value in chosen.items() if value is not None}
+def _filters(choice: Choice) -> Mapping[str, str]:
+    filters = {"agent": choice.agent_id, "release": choice.release_id}
+    return {name: str(value) for name, value in filters.items() if value is not None}
 
 
 def _address(request: HttpRequest, **changes: str) -> str:
-    kept = {name: request.GET[name] for name in ("by", "agent", "release") if request.GET.get(name)}
-    return f"{reverse('admin:patterns')}?{urlencode({**kept, **changes})}"
+    parameters = {name: request.GET[name] for name in ("by", "agent", "release") if request.GET.get(name)}
+    return f"{reverse('admin:patterns')}?{urlencode({**parameters, **changes})}"
 
 
 def _metrics(total: Pattern, links: TurnLinks) -> Iterator[Metric]:
@@ -181,7 +181,7 @@ def _tables(patterns: Patterns, choice: Choice) -> Iterator[Table]:
         note="Context: the share of the model's window that a call used. Recalls are those of turns whose spans were "
         "sampled.",
     )
-    links = TurnLinks(patterns.since, patterns.until, _chosen(choice))
+    links = TurnLinks(patterns.since, patterns.until, _filters(choice))
     yield Table(
         "errors",
         "Errors by class",
@@ -190,8 +190,8 @@ def _tables(patterns: Patterns, choice: Choice) -> Iterator[Table]:
             Row(
                 error.error_class,
                 [
-                    Cell("Turns", f"{error.turns:,}", links.error_class(error.error_class)),
-                    Cell("Of all", format_percent(error.share)),
+                    TableCell("Turns", f"{error.turns:,}", links.error_class(error.error_class)),
+                    TableCell("Of all", format_percent(error.share)),
                 ],
             )
             for error in patterns.errors
@@ -211,65 +211,65 @@ def _tables(patterns: Patterns, choice: Choice) -> Iterator[Table]:
 
 
 def _group_links(group: Pattern, patterns: Patterns, choice: Choice) -> TurnLinks:
-    chosen = dict(_chosen(choice))
+    filters = dict(_filters(choice))
     since, until = patterns.since, patterns.until
     if isinstance(group.key, datetime):
         since, until = max(since, group.key), min(until, group.key + timedelta(days=1))
     elif group.key is not None:
-        chosen[patterns.by.value] = str(group.key)
-    return TurnLinks(since, until, chosen)
+        filters[patterns.by.value] = str(group.key)
+    return TurnLinks(since, until, filters)
 
 
-def _turn_cells(group: Pattern, links: TurnLinks) -> Iterator[Cell]:
+def _turn_cells(group: Pattern, links: TurnLinks) -> Iterator[TableCell]:
     period = group.period
     yield _count("Turns", period.turns, links.all())
-    yield Cell("Per hour", format_rate(group.per_hour))
+    yield TableCell("Per hour", format_rate(group.per_hour))
     yield _count("Completed", period.completed, links.completed())
     yield _count("Failed", period.failed, links.failed())
-    yield Cell("Failed share", format_percent(period.failed_share))
-    yield Cell("Tasks completed", format_percent(group.task_completion))
+    yield TableCell("Failed share", format_percent(period.failed_share))
+    yield TableCell("Tasks completed", format_percent(group.task_completion))
     yield _count("Rated up", group.ratings.up, links.ratings("up"))
     yield _count("Rated down", group.ratings.down, links.ratings("down"))
-    yield Cell("Cost", format_money(period.cost_usd, at_least=bool(period.cost_unknown)))
+    yield TableCell("Cost", format_money(period.cost_usd, at_least=bool(period.cost_unknown)))
 
 
-def _count(label: str, number: int, address: str) -> Cell:
-    return Cell(label, f"{number:,}", address if number else "")
+def _count(label: str, number: int, address: str) -> TableCell:
+    return TableCell(label, f"{number:,}", address if number else "")
 
 
-def _seconds_cells(group: Pattern) -> Iterator[Cell]:
+def _seconds_cells(group: Pattern) -> Iterator[TableCell]:
     seconds = group.period.seconds
-    yield Cell("Mean", format_seconds(seconds.mean))
-    yield Cell("Min", format_seconds(seconds.min))
-    yield Cell("p50", format_seconds(seconds.quantile(0.5)))
-    yield Cell("p95", format_seconds(seconds.quantile(0.95)))
-    yield Cell("p99", format_seconds(seconds.quantile(0.99)))
-    yield Cell("Max", format_seconds(seconds.max))
-    yield Cell("First word, p50", format_seconds(group.period.first_token.quantile(0.5)))
-    yield Cell("First word, p95", format_seconds(group.period.first_token.quantile(0.95)))
-    yield Cell("In the queue, p95", format_seconds(group.period.queue.quantile(0.95)))
-    yield Cell("Platform's own, p95", format_seconds(group.period.added.quantile(0.95)))
+    yield TableCell("Mean", format_seconds(seconds.mean))
+    yield TableCell("Min", format_seconds(seconds.min))
+    yield TableCell("p50", format_seconds(seconds.quantile(0.5)))
+    yield TableCell("p95", format_seconds(seconds.quantile(0.95)))
+    yield TableCell("p99", format_seconds(seconds.quantile(0.99)))
+    yield TableCell("Max", format_seconds(seconds.max))
+    yield TableCell("First word, p50", format_seconds(group.period.first_token.quantile(0.5)))
+    yield TableCell("First word, p95", format_seconds(group.period.first_token.quantile(0.95)))
+    yield TableCell("In the queue, p95", format_seconds(group.period.queue.quantile(0.95)))
+    yield TableCell("Platform's own, p95", format_seconds(group.period.added.quantile(0.95)))
 
 
-def _use_cells(group: Pattern) -> Iterator[Cell]:
+def _use_cells(group: Pattern) -> Iterator[TableCell]:
     memory = group.memory
-    yield Cell("Context, mean", _percent(group.context.mean))
-    yield Cell("Context, max", _percent(group.context.max))
-    yield Cell("Input tokens", format_count(group.period.input_tokens))
-    yield Cell("Output tokens", format_count(group.period.output_tokens))
-    yield Cell("Memories stored", format_count(memory.stored))
-    yield Cell("Recalls", format_count(memory.recalls))
-    yield Cell("Recall, p50", format_seconds(memory.recall_p50))
-    yield Cell("Recall, p95", format_seconds(memory.recall_p95))
+    yield TableCell("Context, mean", _percent(group.context.mean))
+    yield TableCell("Context, max", _percent(group.context.max))
+    yield TableCell("Input tokens", format_count(group.period.input_tokens))
+    yield TableCell("Output tokens", format_count(group.period.output_tokens))
+    yield TableCell("Memories stored", format_count(memory.stored))
+    yield TableCell("Recalls", format_count(memory.recalls))
+    yield TableCell("Recall, p50", format_seconds(memory.recall_p50))
+    yield TableCell("Recall, p95", format_seconds(memory.recall_p95))
 
 
-def _operation_cells(operation: OperationPattern) -> Iterator[Cell]:
-    yield Cell("Calls", f"{operation.calls:,}")
-    yield Cell("Failed", f"{operation.failed:,}")
-    yield Cell("Failed share", format_percent(operation.failed_share))
-    yield Cell("p50", format_seconds(operation.seconds.quantile(0.5)))
-    yield Cell("p95", format_seconds(operation.seconds.quantile(0.95)))
-    yield Cell("Errors", ", ".join(f"{number:,} {name}" for name, number in operation.errors) or "none")
+def _operation_cells(operation: OperationPattern) -> Iterator[TableCell]:
+    yield TableCell("Calls", f"{operation.calls:,}")
+    yield TableCell("Failed", f"{operation.failed:,}")
+    yield TableCell("Failed share", format_percent(operation.failed_share))
+    yield TableCell("p50", format_seconds(operation.seconds.quantile(0.5)))
+    yield TableCell("p95", format_seconds(operation.seconds.quantile(0.95)))
+    yield TableCell("Errors", ", ".join(f"{number:,} {name}" for name, number in operation.errors) or "none")
 
 
 def _percent(percent: float | None) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class TimeRange:
+class DashboardRange:
     """A range that ends now. `name` stands in the address; `bucket` is the width of a point of its charts, of which
     there are `buckets`; every `marked`th boundary is labelled on the axis, by `mark_format`."""
 
@@ -39,11 +39,11 @@ def floor_time(at: datetime, width: timedelta) -> datetime:
 RANGES: Final = {
     time_range.name: time_range
     for time_range in (
-        TimeRange("1h", "hour", timedelta(minutes=1), 60, timedelta(minutes=10), "%H:%M"),
-        TimeRange("6h", "6 hours", timedelta(minutes=5), 72, timedelta(hours=1), "%H:%M"),
-        TimeRange("24h", "24 hours", timedelta(minutes=30), 48, timedelta(hours=4), "%H:%M"),
-        TimeRange("7d", "7 days", timedelta(hours=3), 56, timedelta(days=1), "%d %b"),
-        TimeRange("30d", "30 days", timedelta(days=1), 30, timedelta(days=5), "%d %b"),
+        DashboardRange("1h", "hour", timedelta(minutes=1), 60, timedelta(minutes=10), "%H:%M"),
+        DashboardRange("6h", "6 hours", timedelta(minutes=5), 72, timedelta(hours=1), "%H:%M"),
+        DashboardRange("24h", "24 hours", timedelta(hours=1), 24, timedelta(hours=4), "%H:%M"),
+        DashboardRange("7d", "7 days", timedelta(hours=3), 56, timedelta(days=1), "%d %b"),
+        DashboardRange("30d", "30 days", timedelta(days=1), 30, timedelta(days=5), "%d %b"),
     )
 }
 DEFAULT_RANGE: Final = RANGES["24h"]

@@ -106,7 +106,8 @@ async def test_a_chart_says_what_it_shows_and_its_table_leads_to_the_turns(arriv
     assert await chart.locator("title").count() == 30
     table = page.locator("details[data-key=turns]")
     await table.locator("summary").click()
-    cell = table.locator("td a").first
+    # Of the oldest day: the seeds of other tests write turns of today that nobody has counted.
+    cell = table.locator("td a").last
     number = int((await cell.inner_text()).replace(",", ""))
     await cell.click()
     await expect(page.locator("#result_list tbody tr")).to_have_count(min(number, 50))

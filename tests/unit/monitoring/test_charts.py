@@ -10,8 +10,8 @@ from monitoring.charts import (
     WIDTH,
     Axis,
     Chart,
+    ChartShape,
     Series,
-    Shape,
     Threshold,
     format_bucket,
     highest_in_buckets,
@@ -33,12 +33,14 @@ def axis(buckets: int) -> Axis:
 def bars(*columns: tuple[float, float]) -> Chart:
     good, bad = (list(values) for values in zip(*columns, strict=True))
     series = [Series("completed", "good", good), Series("failed", "bad", bad)]
-    return make_chart("turns", "Turns", axis(len(columns)), series, shape=Shape.BARS, format_value="{:g}".format)
+    return make_chart("turns", "Turns", axis(len(columns)), series, shape=ChartShape.BARS, format_value="{:g}".format)
 
 
 def line(*values: float | None, top: float | None = None) -> Chart:
     series = [Series("p95", "p95", values)]
-    return make_chart("t", "T", axis(len(values)), series, shape=Shape.LINES, format_value="{:g} s".format, top=top)
+    return make_chart(
+        "t", "T", axis(len(values)), series, shape=ChartShape.LINES, format_value="{:g} s".format, top=top
+    )
 
 
 def test_bars_stand_on_each_other_in_proportion_to_a_round_end_of_the_axis() -> None:
@@ -84,7 +86,8 @@ def test_what_is_counted_has_whole_numbers_at_its_axis(highest: float, end: floa
 
 def test_a_threshold_stands_at_its_value() -> None:
     chart = make_chart(
-        "memory", "Memory", axis(1), [Series("used", "used", [50])], shape=Shape.LINES, format_value="{:g} %".format,
+        "memory", "Memory", axis(1), [Series("used", "used", [50])], shape=ChartShape.LINES,
+        format_value="{:g} %".format,
         top=100, thresholds=[Threshold(70, "70 %", "warn"), Threshold(85, "85 %", "bad")],
     )  # fmt: skip
     assert [(limit.y, limit.level) for limit in chart.limits] == [(60, "warn"), (30, "bad")]
@@ -92,7 +95,7 @@ def test_a_threshold_stands_at_its_value() -> None:
 
 def test_a_column_names_its_time_its_numbers_and_the_rows_behind_them() -> None:
     series = [Series("completed", "good", [3, 0], ["/good/0", "/good/1"]), Series("failed", "bad", [None, 1])]
-    first, second = make_chart("t", "T", axis(2), series, shape=Shape.BARS, format_value="{:g}".format).columns
+    first, second = make_chart("t", "T", axis(2), series, shape=ChartShape.BARS, format_value="{:g}".format).columns
     assert first.title == "22 Nov 00:00 to 01:00 UTC: completed 3, failed \N{EN DASH}"
     assert [(cell.text, cell.address) for cell in first.cells] == [("3", "/good/0"), ("\N{EN DASH}", "")]
     assert (first.address, second.address) == ("/good/0", "")  # nothing is behind a zero
