@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from statistics import median
-from time import perf_counter, process_time, sleep, thread_time
+from time import perf_counter, process_time, thread_time
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,8 +23,6 @@ SPANS_PER_TURN: Final = 5
 GENERATED: Final = 500_000
 DAY: Final = date(2031, 1, 15)
 PAGE: Final = 50
-# PostgreSQL makes one every five minutes.
-CHECKPOINT_SECONDS: Final = 330
 
 # Spread evenly over the day, five for each turn, as the writer stores them.
 GENERATE: Final = """
@@ -156,16 +155,26 @@ def _server_cpu() -> float:
 # --- reading and dropping ---
 
 
-def _wait_for_checkpoint(cursor: Any) -> None:
-    """A day that is dropped was written to the disk long ago. Only a superuser may ask for a checkpoint."""
-    cursor.execute("SELECT pg_current_wal_lsn()")
-    [written] = cursor.fetchone()
-    for _ in range(CHECKPOINT_SECONDS):
-        cursor.execute("SELECT redo_lsn >= %s::pg_lsn FROM pg_control_checkpoint()", [written])
-        if cursor.fetchone()[0]:
-            return
-        sleep(1)
-    _say("no checkpoint has come")
+class _Reader(threading.Thread):
+    """Reads another day again and again; `longest` is what it waited for one answer at most, in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest = 0.0
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        """Read until `is_over`."""
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            while not self.is_over.is_set():
+                start = perf_counter()
+                cursor.execute(
+                    "SELECT count(*) FROM monitoring_span WHERE started_at < '2031-01-01' AND turn_id IS NULL"
+                )
+                self.longest = max(self.longest, perf_counter() - start)
+        connection.close()
 
 
 def _measure_reading(rows: int) -> None:
@@ -183,7 +192,6 @@ def _measure_reading(rows: int) -> None:
         for first in range(0, rows, GENERATED):
             cursor.execute(GENERATE, [rows, first, min(rows, first + GENERATED) - 1])
         cursor.execute(f"VACUUM ANALYZE {partition_name(DAY)}")
-        _wait_for_checkpoint(cursor)
         cursor.execute("SELECT pg_size_pretty(pg_total_relation_size(%s::regclass))", [partition_name(DAY)])
         size = cursor.fetchone()[0]
     _say(f"made {rows:,} spans of one day, {size}, in {perf_counter() - begin:.0f} s")
@@ -216,9 +224,14 @@ def _measure_reading(rows: int) -> None:
             read(number)
             seconds.append(perf_counter() - start)
         _say(f"{name}: median {1000 * median(seconds):.1f} ms, slowest of 50 {1000 * max(seconds):.1f} ms")
+    reader = _Reader()
+    reader.start()
     start = perf_counter()
     drop_partition(partition_name(DAY))
-    _say(f"dropping the day: {perf_counter() - start:.2f} s")
+    seconds = perf_counter() - start
+    reader.is_over.set()
+    reader.join()
+    _say(f"dropping the day: {seconds:.2f} s; somebody who read meanwhile waited {reader.longest:.2f} s at most")
 
 
 if __name__ == "__main__":
