@@ -228,10 +228,10 @@ def _measure_reading(rows: int) -> None:
     reader.start()
     start = perf_counter()
     drop_partition(partition_name(DAY))
-    seconds = perf_counter() - start
+    drop_seconds = perf_counter() - start
     reader.is_over.set()
     reader.join()
-    _say(f"dropping the day: {seconds:.2f} s; somebody who read meanwhile waited {reader.longest:.2f} s at most")
+    _say(f"dropping the day: {drop_seconds:.2f} s; somebody who read meanwhile waited {reader.longest:.2f} s at most")
 
 
 if __name__ == "__main__":
