@@ -73,4 +73,7 @@ class MonitoringConfig(AppConfig):
         for job in JOBS:
             register(job)
         if settings.BANDSTAND.otlp_endpoint:
+            from monitoring.otlp import health_checks as export_checks
+
             register(EXPORT_JOB)
+            registry.register(*export_checks.CHECKS)

@@ -45,7 +45,7 @@ LONGEST_PAUSE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TurnBatch:
     """Turns to send, and the state of the row when they are sent."""
 
     ended: Sequence[UUID]
@@ -87,7 +87,7 @@ def export_to(receiver: ReceiverConfig, *, at: datetime | None = None, seconds: 
     return exported
 
 
-def next_batch(state: TraceExport, at: datetime) -> Batch | None:
+def next_batch(state: TraceExport, at: datetime) -> TurnBatch | None:
     """Up to `BATCH_TURNS` turns that have ended; None when there is nothing to send and nothing new to visit."""
     is_settled = {"finished_at__lt": at - SPANS_AFTER}
     settled = Turn.objects.filter(pk__in=state.open_turns, **is_settled).order_by("pk")
@@ -106,7 +106,7 @@ def next_batch(state: TraceExport, at: datetime) -> Batch | None:
     open_turns = sorted(still_open)
     if not ended and visited == state.visited and open_turns == state.open_turns:
         return None
-    return Batch(ended, visited, open_turns)
+    return TurnBatch(ended, visited, open_turns)
 
 
 async def _send(config: ReceiverConfig, traces: Mapping[UUID, Sequence[TraceSpan]]) -> int:
@@ -156,7 +156,7 @@ def _messages(traces: Sequence[Sequence[TraceSpan]]) -> Iterator[list[Sequence[T
         yield message
 
 
-def _note_success(state: TraceExport, batch: Batch, *, taken: int, refused: int) -> None:
+def _note_success(state: TraceExport, batch: TurnBatch, *, taken: int, refused: int) -> None:
     state.visited, state.open_turns = batch.visited, list(batch.open_turns)
     state.exported += taken
     state.refused += refused

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from statistics import median
@@ -154,6 +155,28 @@ def _server_cpu() -> float:
 # --- reading and dropping ---
 
 
+class _Reader(threading.Thread):
+    """Reads another day again and again; `longest` is what it waited for one answer at most, in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest = 0.0
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        """Read until `is_over`."""
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            while not self.is_over.is_set():
+                start = perf_counter()
+                cursor.execute(
+                    "SELECT count(*) FROM monitoring_span WHERE started_at < '2031-01-01' AND turn_id IS NULL"
+                )
+                self.longest = max(self.longest, perf_counter() - start)
+        connection.close()
+
+
 def _measure_reading(rows: int) -> None:
     from django.db import connection
 
@@ -169,8 +192,6 @@ def _measure_reading(rows: int) -> None:
         for first in range(0, rows, GENERATED):
             cursor.execute(GENERATE, [rows, first, min(rows, first + GENERATED) - 1])
         cursor.execute(f"VACUUM ANALYZE {partition_name(DAY)}")
-        # A day that is dropped was written long ago.
-        cursor.execute("CHECKPOINT")
         cursor.execute("SELECT pg_size_pretty(pg_total_relation_size(%s::regclass))", [partition_name(DAY)])
         size = cursor.fetchone()[0]
     _say(f"made {rows:,} spans of one day, {size}, in {perf_counter() - begin:.0f} s")
@@ -203,9 +224,14 @@ def _measure_reading(rows: int) -> None:
             read(number)
             seconds.append(perf_counter() - start)
         _say(f"{name}: median {1000 * median(seconds):.1f} ms, slowest of 50 {1000 * max(seconds):.1f} ms")
+    reader = _Reader()
+    reader.start()
     start = perf_counter()
     drop_partition(partition_name(DAY))
-    _say(f"dropping the day: {perf_counter() - start:.2f} s")
+    drop_seconds = perf_counter() - start
+    reader.is_over.set()
+    reader.join()
+    _say(f"dropping the day: {drop_seconds:.2f} s; somebody who read meanwhile waited {reader.longest:.2f} s at most")
 
 
 if __name__ == "__main__":

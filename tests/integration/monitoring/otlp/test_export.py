@@ -17,8 +17,10 @@ from agents.journal.fenced_writes import Intent, StepOutcome, advance
 from agents.models import Turn
 from foundation.clock import now
 from foundation.ids import lowest_id, new_id
+from health_checks.check import Level
 from monitoring.models import TraceExport, TraceSettings, TurnSpan
 from monitoring.otlp.export import export_to, export_traces
+from monitoring.otlp.health_checks import CHECKS, evaluate_trace_export
 from monitoring.otlp.receiver import ReceiverConfig
 from monitoring.spans.partitions import create_partitions
 from tests.support.conversations import Conversation, answer, claimed, conversation, fail
@@ -262,3 +264,18 @@ def test_the_job_sends_its_headers_and_never_logs_them(
 def test_without_an_endpoint_the_job_does_nothing() -> None:
     answered()
     assert export_traces() == 0
+
+
+# --- the check ---
+
+
+def test_the_start_page_says_when_nothing_is_taken_for_a_while() -> None:
+    row = state()
+    assert evaluate_trace_export(None) == evaluate_trace_export(row) == []
+    row.failures, row.last_error = 6, "The receiver answers 401."
+    assert [(finding.level, finding.message) for finding in evaluate_trace_export(row)] == [
+        (Level.WARN, "traces are not exported: The receiver answers 401.")
+    ]
+    row.visited = lowest_id(now() - timedelta(days=6, hours=1))
+    assert [finding.level for finding in evaluate_trace_export(row)] == [Level.BAD]
+    assert [check.name for check in CHECKS] == ["trace_export"]
