@@ -27,8 +27,8 @@ help: ## this list
 	@echo '  Settings come from the environment or from .env; .env.example lists them all.'
 	@echo '  Example: HOST=127.0.0.1 PORT=8001 BANDSTAND_DATA_DIR=/tmp/second make run'
 
-run: ## start everything on this machine; Ctrl-C stops it (VENDORS=1: with Anthropic, Google and Bedrock)
-	$(ENVIRONMENT) $(if $(VENDORS),requirements-vendors.lock,requirements.lock)
+run: ## start everything on this machine; Ctrl-C stops it (VENDORS=1: with Anthropic, Google and Bedrock; OTLP=1: traces)
+	$(ENVIRONMENT) $(if $(VENDORS),requirements-vendors.lock,$(if $(OTLP),requirements-otlp.lock,requirements.lock))
 	@exec $(RUN) manage.py run
 
 test: ## run all tests (PG=16 for the older server, ARGS="-k name" for some)
@@ -74,7 +74,8 @@ lock: ## resolve the dependencies of pyproject.toml anew, with hashes, for every
 	$(ENVIRONMENT) requirements-dev.lock
 	@test -x .cache/uv/bin/uv || { "$(PYTHON)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }
 	@set -e; for lock in "pyproject.toml -o requirements.lock" \
-	"--extra vendors -c requirements.lock pyproject.toml -o requirements-vendors.lock" \
-	"--group dev --extra vendors -c requirements-vendors.lock pyproject.toml -o requirements-dev.lock"; do \
+	"--extra otlp -c requirements.lock pyproject.toml -o requirements-otlp.lock" \
+	"--extra otlp --extra vendors -c requirements-otlp.lock pyproject.toml -o requirements-vendors.lock" \
+	"--group dev --extra otlp --extra vendors -c requirements-vendors.lock pyproject.toml -o requirements-dev.lock"; do \
 	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url $$lock; done

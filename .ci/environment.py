@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 # Each holds everything of those before it.
-LOCKS = ("requirements.lock", "requirements-vendors.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-otlp.lock", "requirements-vendors.lock", "requirements-dev.lock")
 
 
 def main(lock: str) -> int:

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 from foundation.job_registry import Job, register
 
@@ -17,6 +18,16 @@ JOBS = (
         "spans deleted",
         cron="50 3 * * *",
     ),
+)
+
+
+# Only where a receiver of traces is configured.
+EXPORT_JOB = Job(
+    "export traces",
+    "monitoring.otlp.export.export_traces",
+    "Sends the traces of ended turns to the receiver of OTEL_EXPORTER_OTLP_ENDPOINT.",
+    "turns exported",
+    every_minutes=1,
 )
 
 
@@ -48,3 +59,8 @@ class MonitoringConfig(AppConfig):
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         for job in JOBS:
             register(job)
+        if settings.BANDSTAND.otlp_endpoint:
+            from monitoring.otlp import health_checks as export_checks
+
+            register(EXPORT_JOB)
+            registry.register(*export_checks.CHECKS)

@@ -1,5 +1,6 @@
 """Spans of turns, in partitions by day, and what is recorded of each agent's turns."""
 
+import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
@@ -57,6 +58,34 @@ class Migration(migrations.Migration):
                     },
                 ),
             ],
+        ),
+        migrations.CreateModel(
+            name="TraceExport",
+            fields=[
+                ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("visited", models.UUIDField()),
+                (
+                    "open_turns",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.UUIDField(), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "exported",
+                    models.BigIntegerField(default=0, help_text="Turns that the receiver has taken."),
+                ),
+                (
+                    "refused",
+                    models.BigIntegerField(default=0, help_text="Turns that it does not take, whatever is done."),
+                ),
+                ("failures", models.IntegerField(default=0, help_text="In a row, since something was sent.")),
+                ("retry_at", models.DateTimeField(null=True)),
+                ("last_error", models.CharField(blank=True, default="", max_length=200)),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="trace_export_single_row")],
+            },
         ),
         migrations.CreateModel(
             name="TraceSettings",

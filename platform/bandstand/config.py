@@ -28,6 +28,9 @@ from bandstand.email_url import MailServer, check_sender, read_server
 from bandstand.web.body_limit import COMPLETION_BYTES, MAX_COMPLETION_BYTES
 from memory.embeddings.embedding_settings import MAX_DIMENSIONS, EmbedderKind, EmbeddingSettings, read_embeddings
 from memory.recall_weights import Weights, read_weights
+from monitoring.otlp.otlp_settings import HOW_TO_INSTALL as HOW_TO_INSTALL_OTLP
+from monitoring.otlp.otlp_settings import is_installed as is_otlp_installed
+from monitoring.otlp.otlp_settings import read_headers
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
@@ -69,6 +72,11 @@ def _networks(value: object) -> object:
 
 def _expanded(value: Path) -> Path:
     return value.expanduser().absolute()
+
+
+def _otlp_headers(value: SecretStr) -> SecretStr:
+    read_headers(value.get_secret_value())
+    return value
 
 
 def _web_address(value: str) -> str:
@@ -298,6 +306,13 @@ class Config(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
     sentry_dsn: SecretStr | None = Field(None, alias="SENTRY_DSN")
+    otlp_endpoint: Address | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otlp_headers: Annotated[SecretStr, AfterValidator(_otlp_headers)] | None = Field(
+        None, alias="OTEL_EXPORTER_OTLP_HEADERS"
+    )
+    otel_service_name: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        "bandstand", alias="OTEL_SERVICE_NAME"
+    )
     env_file: Path | None = Field(None, alias="BANDSTAND_ENV_FILE")
 
     @property
@@ -490,6 +505,8 @@ def _contradictions(config: Config) -> Iterable[str]:
         # would redirect to itself for ever.
         yield "BANDSTAND_TRUSTED_PROXIES: must name the proxy that ends TLS for BANDSTAND_PUBLIC_URL"
     yield from _embedding_contradictions(config)
+    if config.otlp_endpoint and not is_otlp_installed():
+        yield f"OTEL_EXPORTER_OTLP_ENDPOINT: {HOW_TO_INSTALL_OTLP}"
     if config.email_url and not config.email_from:
         yield "EMAIL_FROM: must be set when EMAIL_URL is, as in Bandstand <chat@example.org>"
     if config.email_url and not (config.public_url or is_loopback(config.host)):

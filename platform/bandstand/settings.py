@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 from django.templatetags.static import static
 
 from agents.api.schema import about as schema
+from bandstand import VERSION, databases, email_url, logs
 from bandstand import config as configuration
-from bandstand import databases, email_url, logs
 from bandstand.config import ROOT
 from bandstand.embedded.errors import EmbeddedError
 
 BANDSTAND = configuration.load_or_exit()
+BANDSTAND_VERSION = VERSION
 
 # Keys. The previous key is still accepted, so that a rotation does not sign users out.
 SECRET_KEY = BANDSTAND.secret_key.get_secret_value()

@@ -29,6 +29,7 @@ class AdvisoryLock(IntEnum):
     SEND_EMAIL = _SINGLE | 4
     EMBED_MEMORIES = _SINGLE | 5
     SYNC_VECTOR_INDEXES = _SINGLE | 6
+    EXPORT_TRACES = _SINGLE | 9
 
 
 @unique

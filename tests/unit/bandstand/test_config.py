@@ -148,7 +148,7 @@ def test_a_database_elsewhere_needs_keys_from_the_environment(read: Reader, name
 
 @pytest.mark.parametrize("name", configuration.secret_variables())
 def test_each_secret_may_come_from_a_file(read: Reader, tmp_path: Path, name: str) -> None:
-    known = ELSEWHERE | {"EMAIL_URL": "smtp://mail.example.org"}
+    known = ELSEWHERE | {"EMAIL_URL": "smtp://mail.example.org", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=value"}
     value = known.get(name.removesuffix("_PREVIOUS"), "https://key@sentry.example.org/1")
     (tmp_path / "secret").write_text(f"{value}\n")
     config = read(**{**ELSEWHERE, **MAIL, name: "", f"{name}_FILE": str(tmp_path / "secret")})
@@ -348,6 +348,7 @@ def test_the_examples_defaults_are_the_defaults(read: Reader, tmp_path: Path) ->
         "BANDSTAND_PRICES",
         "EMAIL_URL",
         "EMAIL_FROM",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
     }
     lines = re.findall(r"^#([A-Z][A-Z_]+=.+)$", example, flags=re.MULTILINE)
     shown = [line for line in lines if line.split("=")[0] not in elsewhere | {"BANDSTAND_DATA_DIR"}]

@@ -1,0 +1,1 @@
+"""Export of traces by OpenTelemetry's protocol (OTLP over HTTP), under its conventions for generative AI."""
