@@ -59,9 +59,9 @@ def begin_debug_mode(
         raise NotFound("There is no such session." if session_id is not None else "There is no such agent.")
     moment = now()
     of = Q(session=session_id) if session_id is not None else Q(agent=agent_id)
-    before = DebugMode.objects.filter(of, ended_at=None)
-    before.filter(until__lte=moment).update(ended_at=F("until"))
-    before.update(ended_at=moment, ended_by=actor.name)
+    earlier = DebugMode.objects.filter(of, ended_at=None)
+    earlier.filter(until__lte=moment).update(ended_at=F("until"))
+    earlier.update(ended_at=moment, ended_by=actor.name)
     mode = DebugMode.objects.create(
         session=session_id,
         agent_id=agent_id,

@@ -169,8 +169,8 @@ def _describe_tools(names: Sequence[str], installed: Sequence[ToolSpec]) -> str:
     return "Its tools are described in other words by the packages that are installed here now."
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number:,} {singular if number == 1 else plural}"
 
 
 def _was(number: int) -> str:

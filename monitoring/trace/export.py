@@ -45,12 +45,12 @@ VERSION: Final = 1
 MAX_TURNS: Final = 1_000
 MAX_BYTES: Final = 128 * 1024 * 1024
 MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
-# A message is shown once, whatever its size; more of one turn is left out.
+# A message is exported once, whatever its size; more of one turn is left out.
 _MAX_MESSAGES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class TraceExport:
+class SessionExport:
     """An export that was permitted and noted. `with_memories`: its reader may read memories."""
 
     session: AgentSession
@@ -64,7 +64,7 @@ class TraceExport:
 
 
 @transaction.atomic
-def begin_export(actor: Actor, session_id: UUID) -> TraceExport:
+def begin_export(actor: Actor, session_id: UUID) -> SessionExport:
     """Permit an export, and note it in the audit trail. Raises `NotFound`, and `Forbidden` for those who may not export
     traces or not read the transcript."""
     require_permission(actor, EXPORT_TRACE)
@@ -73,11 +73,11 @@ def begin_export(actor: Actor, session_id: UUID) -> TraceExport:
         raise NotFound("There is no such session.")
     require_transcript(actor, session.agent)
     record_audit(actor, "traces.exported", target=session)
-    return TraceExport(session, actor, has_permission(actor, READ_MEMORY_TEXT))
+    return SessionExport(session, actor, has_permission(actor, READ_MEMORY_TEXT))
 
 
 def export_pieces(
-    export: TraceExport,
+    export: SessionExport,
     *,
     max_turns: int = MAX_TURNS,
     max_bytes: int = MAX_BYTES,
@@ -87,7 +87,8 @@ def export_pieces(
     scrub = _scrubber()
     session = export.session
     ids = list(Turn.objects.filter(agent_session=session).order_by("-ordinal").values_list("pk", flat=True))
-    shown = ids[:max_turns][::-1]
+    exported_ids = ids[:max_turns][::-1]
+    turns = Turn.objects.filter(pk__in=exported_ids)
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -97,13 +98,13 @@ def export_pieces(
         "debug_modes": [_mode_json(mode) for mode in _modes(session)],
         "releases": [
             {"id": str(release.pk), "number": release.number, "configuration": release.configuration}
-            for release in Release.objects.filter(pk__in=Turn.objects.filter(pk__in=shown).values("release")).distinct()
+            for release in Release.objects.filter(pk__in=turns.values("release"))
         ],
     }
     first = _dump(head, scrub)[:-1] + b',"turns":['
     yield first
     size, requests, exported, unbuilt = len(first), 0, 0, 0
-    for turn_id in shown:
+    for turn_id in exported_ids:
         turn = Turn.objects.select_related("release__agent").filter(pk=turn_id).first()
         if turn is None:
             continue  # deleted meanwhile

@@ -111,15 +111,15 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 
 
 def _message(message: ChatMessage, block: str, memories: Sequence[MemoryBlock]) -> SentMessage:
-    text, shown = message.text, list[MemoryBlock]()
+    text, recalled = message.text, list[MemoryBlock]()
     if block and message.role == "user" and text.startswith(block):
-        text, shown = text[len(block) :], list(memories)
+        text, recalled = text[len(block) :], list(memories)
     return SentMessage(
         role=message.role,
         text=text,
         calls=[(call.name, shorten(call.arguments)) for call in message.tool_calls],
         answers=message.tool_call_id or "",
-        memories=shown,
+        memories=recalled,
         has_extras=message.extras is not None,
     )
 

@@ -84,8 +84,8 @@ class TraceSummary:
         tools = _count(self.tool_calls, "call of a tool", "calls of tools", self.failed_tool_calls)
         waits = f"{self.waits} wait{'' if self.waits == 1 else 's'} without a runner" if self.waits else ""
         claims = f"taken by runners {self.claims} times" if self.claims > 1 else ""
-        found = [one for one in (calls, tools, waits, claims) if one]
-        return f"It had {', '.join(found)}." if found else ""
+        counts = [one for one in (calls, tools, waits, claims) if one]
+        return f"It had {', '.join(counts)}." if counts else ""
 
     def _slowest(self) -> str:
         slowest = [f"{_part_name(part)} {format_seconds(part.seconds)}" for part in self.slowest]
@@ -118,11 +118,11 @@ def summarize(turn: Turn, timeline: Timeline, *, now: datetime) -> TraceSummary:
     """The summary of the timeline of `turn`."""
     end = turn.finished_at or now
     models, tools = (_of(timeline, kind) for kind in (PartKind.MODEL, PartKind.TOOL))
-    words = [part.first_token_at for part in models if part.first_token_at is not None]
+    first_tokens = [part.first_token_at for part in models if part.first_token_at is not None]
     work = [part for part in timeline.parts if part.kind is not PartKind.DELIVERY]
     return TraceSummary(
         seconds=max(0.0, (end - turn.queued_at).total_seconds()),
-        first_word_seconds=max(0.0, (min(words) - turn.queued_at).total_seconds()) if words else None,
+        first_word_seconds=max(0.0, (min(first_tokens) - turn.queued_at).total_seconds()) if first_tokens else None,
         model_calls=len(models),
         failed_model_calls=sum(part.failed for part in models),
         tool_calls=len(tools),
@@ -168,11 +168,11 @@ def _moments(parts: Iterable[TimelinePart], start: datetime, end: datetime) -> I
         yield from (at for at in (part.started_at, part.ended_at) if start < at < end)
 
 
-def _count(number: int, one: str, many: str, failed: int) -> str:
+def _count(number: int, singular: str, plural: str, failed: int) -> str:
     if not number:
         return ""
     of = f" ({failed} failed)" if failed else ""
-    return f"{number} {one if number == 1 else many}{of}"
+    return f"{number} {singular if number == 1 else plural}{of}"
 
 
 def _part_name(part: TimelinePart) -> str:

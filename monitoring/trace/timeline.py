@@ -115,18 +115,18 @@ def make_timeline(
     """The timeline of `turn`; `steps` and `events` are its own, in their order."""
     end = turn.finished_at or now
     recorded = [_span_part(span) for span in spans]
-    found = {part.kind for part in recorded}
+    span_kinds = {part.kind for part in recorded}
     late = [part for part in recorded if _is_late(part, turn)]
     recorded = [part for part in recorded if not _is_late(part, turn) and not _is_trifle(part)]
     claims = _claims(turn, events)
     parts = [*recorded, *_waits(turn, events, claims, end)]
-    begun: set[datetime] = set()
+    seen_claims: set[datetime] = set()
     for step in steps:
         # The claim that made it, whose context was read before its first call.
         claim = max((at for at in claims if at <= step.started_at), default=step.started_at)
-        is_first = claim not in begun
-        begun.add(claim)
-        parts += _step_parts(step, end, claim=claim if is_first else None, found=found)
+        is_first = claim not in seen_claims
+        seen_claims.add(claim)
+        parts += _step_parts(step, end, claim=claim if is_first else None, span_kinds=span_kinds)
     parts.sort(key=lambda part: (part.started_at, part.ended_at))
     first = min((part.started_at for part in parts), default=turn.queued_at)
     last = max((part.ended_at for part in parts), default=end)
@@ -182,15 +182,15 @@ def _ended(turn: Turn) -> bool:
 
 
 def _step_parts(
-    step: Step, end: datetime, *, claim: datetime | None, found: Iterable[PartKind]
+    step: Step, end: datetime, *, claim: datetime | None, span_kinds: Iterable[PartKind]
 ) -> Iterator[TimelinePart]:
     """The step, and what was before it: reading the context and searching memories, or a pause. `claim` is set for the
-    first step of a claim; `found` are kinds of which there are spans, which are more exact."""
+    first step of a claim; `span_kinds` are kinds of which there are spans, which are more exact."""
     is_open = step.status == StepStatus.INTENT
     ended_at = step.finished_at or end
     sent_at = _sent_at(step, ended_at)
     if step.kind == StepKind.MODEL:
-        yield from _before_call(step, sent_at, claim, set(found))
+        yield from _before_call(step, sent_at, claim, set(span_kinds))
     first = step.details.get("first_token_seconds")
     yield TimelinePart(
         PartKind(step.kind),
@@ -213,13 +213,15 @@ def _sent_at(step: Step, ended_at: datetime) -> datetime:
     return max(step.started_at, ended_at - timedelta(seconds=seconds))
 
 
-def _before_call(step: Step, sent_at: datetime, claim: datetime | None, found: set[PartKind]) -> Iterator[TimelinePart]:
+def _before_call(
+    step: Step, sent_at: datetime, claim: datetime | None, span_kinds: set[PartKind]
+) -> Iterator[TimelinePart]:
     details = step.details
     if pause := details.get("pause_seconds"):
         yield TimelinePart(PartKind.PAUSE, "pause", max(step.started_at, sent_at - timedelta(seconds=pause)), sent_at)
-    if claim is not None and PartKind.CONTEXT not in found and sent_at > claim and "seconds" in details:
+    if claim is not None and PartKind.CONTEXT not in span_kinds and sent_at > claim and "seconds" in details:
         yield TimelinePart(PartKind.CONTEXT, "context", claim, sent_at)
-    if (recall := details.get("recall_seconds")) is not None and PartKind.RECALL not in found:
+    if (recall := details.get("recall_seconds")) is not None and PartKind.RECALL not in span_kinds:
         yield TimelinePart(
             PartKind.RECALL, "recall", max(step.started_at, sent_at - timedelta(seconds=recall)), sent_at
         )

@@ -24,7 +24,7 @@ from agents.models import Agent, Step, Turn
 from agents.tools.toolbox import Toolbox
 from foundation.db_threads import in_db_thread
 from foundation.errors import Forbidden, NotFound
-from monitoring.trace.export import TraceExport, begin_export, export_pieces
+from monitoring.trace.export import SessionExport, begin_export, export_pieces
 from tests.support.conversations import Conversation
 from tests.support.people import person
 from tests.support.scripted import Outcome, calls, says, scripted
@@ -113,7 +113,7 @@ async def test_what_was_sent_is_proved_on_its_page_and_only_for_those_who_may_re
     assert (await page_as(Role.OPERATOR, "agents_agentsession_export_traces", ada.session_id)).status_code == 403
 
 
-def exported(export: TraceExport, **bounds: Any) -> Any:
+def exported(export: SessionExport, **bounds: Any) -> Any:
     return json.loads(b"".join(export_pieces(export, **bounds)))
 
 
