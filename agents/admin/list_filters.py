@@ -44,6 +44,8 @@ from foundation.ids import lowest_id
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
+# Of the ends of turns: what is before and after a time must fit an id, too.
+YEARS = (2000, 9000)
 # Up to so many session ids go into a query one by one.
 MAX_LISTED_SESSIONS = 10_000
 # US dollars. Below the last of them are most turns, which no index serves.
@@ -260,11 +262,21 @@ class CostFilter(IndexedFilter):
         return condition if of_turns else _having_turn(condition)
 
 
+def _require_near(moment: datetime, value: str) -> datetime:
+    """`moment`, of the years that can be reckoned with. Raises `IncorrectLookupParameters` for others."""
+    if not YEARS[0] <= moment.year < YEARS[1]:
+        raise IncorrectLookupParameters(value)
+    return moment
+
+
 class EndedSinceFilter(SinceFilter):
     """Turns that ended from this minute on, or from the start of this day."""
 
     title = "ended from (UTC)"
     parameter_name = "ended_since"
+
+    def parse(self, value: str) -> datetime:
+        return _require_near(super().parse(value), value)
 
     def condition_since(self, timestamp: datetime) -> Q:
         return ended_between(timestamp, max(now(), timestamp) + timedelta(days=1))
@@ -275,6 +287,9 @@ class EndedUntilFilter(UntilFilter):
 
     title = "ended until (UTC)"
     parameter_name = "ended_until"
+
+    def parse(self, value: str) -> datetime:
+        return _require_near(super().parse(value), value)
 
     def condition_before(self, timestamp: datetime) -> Q:
         return Q(finished_at__lt=timestamp, pk__lt=lowest_id(timestamp + CLOCKS_DIFFER))
