@@ -43,7 +43,8 @@ _FIGURES: Final = f"""
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
        (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND {UNANSWERED_FAILURE_SQL}),
        (SELECT count(*) FROM agents_turn WHERE status = 'queued'),
-       (SELECT extract(epoch FROM statement_timestamp() - min(queued_at))::float8 FROM agents_turn WHERE status = 'queued'),
+       (SELECT extract(epoch FROM statement_timestamp() - min(queued_at))::float8
+          FROM agents_turn WHERE status = 'queued'),
        (SELECT count(*) FROM agents_turn WHERE lease_expires_at IS NOT NULL),
        (SELECT count(*) FROM agents_turn WHERE lease_expires_at < statement_timestamp() - %(stuck)s)
          + (SELECT count(*) FROM agents_turn WHERE deadline_at < statement_timestamp() - %(stuck)s
