@@ -247,8 +247,8 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         title="Failed, past hour",
         measure=turn_figures,
         evaluator=evaluate_failed,
-        alarms_when="a turn that was asked in the past hour failed or expired (not those that operators failed, or that "
-        f"a later turn answered); red above {FAILED_PERCENT} %",
+        alarms_when="a turn that was asked in the past hour failed or expired (not those that operators failed, or "
+        f"that a later turn answered); red above {FAILED_PERCENT} %",
         remedy=_OPEN_ONE,
         readers=_OVERVIEW,
         order=100,

@@ -122,7 +122,7 @@ def make_timeline(
     parts = [*recorded, *_waits(turn, events, claims, end)]
     seen_claims: set[datetime] = set()
     for step in steps:
-        # The claim of its call, whose context was read before: the step is older if its turn was parked before the call.
+        # The claim of its call, whose context was read before; the step is older where its turn was parked before.
         sent_at = _sent_at(step, step.finished_at or end)
         claim = max((at for at in claims if at <= sent_at), default=step.started_at)
         is_first = claim not in seen_claims
