@@ -1092,6 +1092,15 @@ class Migration(migrations.Migration):
                 ),
                 ("document", django.contrib.postgres.search.SearchVectorField()),
                 (
+                    "repeated_turns",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.UUIDField(),
+                        help_text="Whose question it asks again shortly after the answer.",
+                        null=True,
+                        size=None,
+                    ),
+                ),
+                (
                     "agent",
                     models.ForeignKey(
                         db_constraint=False,
@@ -1106,7 +1115,12 @@ class Migration(migrations.Migration):
                 "indexes": [
                     django.contrib.postgres.indexes.GinIndex(
                         fastupdate=False, fields=["document"], name="turn_text_document"
-                    )
+                    ),
+                    models.Index(
+                        condition=models.Q(("repeated_turns__isnull", False)),
+                        fields=["turn"],
+                        name="turn_text_repeating",
+                    ),
                 ],
             },
         ),

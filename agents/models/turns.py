@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
@@ -192,16 +193,26 @@ class Turn(models.Model):
 
 
 class TurnText(models.Model):
-    """The words of a turn's question and answer, for search. Written in the background, some time after its end."""
+    """What is looked up of a turn, written in the background, some time after its end.
+
+    The words of its question and answer, for search, and the turns whose question it asks again.
+    """
 
     turn = models.OneToOneField(Turn, primary_key=True, on_delete=models.CASCADE, related_name="text")
     # Copied from the session, so that a search reads only what its reader may.
     agent = models.ForeignKey("Agent", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False)
     document = SearchVectorField()
+    # Null for nearly all turns. Ids, for both are deleted with their session.
+    repeated_turns = ArrayField(
+        models.UUIDField(), null=True, help_text="Whose question it asks again shortly after the answer."
+    )
 
     class Meta:
-        # No pending list (fastupdate): a search would read all of it.
-        indexes = [GinIndex(fields=["document"], name="turn_text_document", fastupdate=False)]
+        indexes = [
+            # No pending list (fastupdate): a search would read all of it.
+            GinIndex(fields=["document"], name="turn_text_document", fastupdate=False),
+            models.Index(fields=["turn"], name="turn_text_repeating", condition=Q(repeated_turns__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"text of turn {self.turn_id}"
