@@ -29,7 +29,7 @@ from health_checks.check import Level, Link, Reader
 from health_checks.registry import registry
 from health_checks.run import FAULT_LABELS, CheckResult, run_checks
 from monitoring.charts import Chart, ChartShape, Series, Threshold, highest_in_buckets, integer_top, make_chart
-from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, Gauge, GaugePoints, read_gauges
+from monitoring.gauges import BAD_MEMORY_PERCENT, GAUGES, WARN_MEMORY_PERCENT, GaugePoints, read_gauges
 from monitoring.list_links import TurnLinks, ratings_link
 from monitoring.periods import Period, PeriodFigures, end_of_minute, make_axis, read_period
 from monitoring.time_ranges import RANGES, DashboardRange
@@ -268,10 +268,7 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: DashboardRange, at: da
     if gauges is None:
         return
     axis = make_axis(time_range, at)
-    queued, running, waits, memory = (
-        highest_in_buckets(gauges.get(gauge, []), axis)
-        for gauge in (Gauge.QUEUE_DEPTH, Gauge.RUNNING_TURNS, Gauge.QUEUE_SECONDS, Gauge.MEMORY)
-    )
+    queued, running, waits, memory = (highest_in_buckets(gauges.get(gauge, []), axis) for gauge in GAUGES)
     yield make_chart(
         "queue",
         "Queue",

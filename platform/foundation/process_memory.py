@@ -60,10 +60,10 @@ def _machine(proc: Path) -> MemoryUse:
 def _control_groups(proc: Path, cgroups: Path) -> Iterator[MemoryUse]:
     """The groups of this process that can be seen, with those above them. Inside a container its own is the root."""
     try:
-        lines = (proc / "self/cgroup").read_text().splitlines()
+        lines = (proc / "self/cgroup").read_text().split("\n")
     except OSError:
         return
-    for line in lines:
+    for line in filter(None, lines):
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             names = "memory.max", "memory.current", "inactive_file"
@@ -87,5 +87,5 @@ def _read_groups(root: Path, path: str, names: tuple[str, str, str]) -> Iterator
 
 
 def _key_values(file: Path) -> dict[str, int]:
-    pairs = (line.split()[:2] for line in file.read_text().splitlines())
+    pairs = (line.split()[:2] for line in file.read_text().split("\n"))
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

@@ -26,6 +26,7 @@ from monitoring.task_completion import Grouping
 from monitoring.time_ranges import RANGES
 from tests.support.conversations import Conversation, answer, claimed, conversation
 from tests.support.past_turns import PastStep, past_turn
+from tests.support.people import agent
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -198,6 +199,7 @@ def test_calls_are_told_by_operation_with_what_went_wrong() -> None:
         PastStep(1, 2, "model", "openai:gpt", details=details),
         PastStep(2, 3, "tool", "clock", "failed", "tool_error"),
     ]
+    agent("demo", tools=["clock"])
     past_turn(conversation().row, ended_at=now() - timedelta(minutes=5), seconds=5, steps=steps)
     found = patterns()
     assert [(one.operation, one.name, one.calls, one.failed, list(one.errors)) for one in found.operations] == [

@@ -8,7 +8,7 @@ from foundation.process_memory import MemoryUse, read_memory_use, resident_bytes
 
 MIB = 1024 * 1024
 MEMINFO = "MemTotal:       1024 kB\nMemFree:         64 kB\nMemAvailable:    256 kB\nHugePages_Total:   0\n"
-MACHINE = MemoryUse(768 * 1024, 1024 * 1024)
+MACHINE = MemoryUse(768 * 1024, 1024 * 1024, of_machine=True)
 
 
 def write(folder: Path, **files: str) -> None:

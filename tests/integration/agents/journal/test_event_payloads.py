@@ -260,7 +260,7 @@ def is_folded() -> None:
 
 
 def is_made_up() -> None:
-    load(turns=200, seed=1, until=datetime(2026, 11, 22, tzinfo=UTC), report=lambda _line: None)
+    load(turns=400, seed=1, until=datetime(2026, 11, 22, tzinfo=UTC), report=lambda _line: None)
 
 
 BY_VERBS: dict[Callable[[], None], set[EventType]] = {
