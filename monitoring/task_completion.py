@@ -47,9 +47,13 @@ WITH recent AS (
     SELECT repeated.id FROM recent t CROSS JOIN LATERAL ({REPEATED_TURNS}) repeated
 )
 SELECT {{group}}, count(*)
-FROM refuted JOIN agents_turn turn USING (id) JOIN agents_release release ON release.id = turn.release_id
-WHERE turn.status = 'completed' AND turn.finished_at >= %(since)s AND turn.finished_at < %(until)s
-  AND (%(agent)s::uuid IS NULL OR release.agent_id = %(agent)s)
+FROM refuted CROSS JOIN LATERAL (
+    -- One look-up for each (OFFSET 0): the planner takes them for many and would read all turns.
+    SELECT release_id, finished_at FROM agents_turn
+    WHERE id = refuted.id AND status = 'completed' AND finished_at >= %(since)s AND finished_at < %(until)s
+    OFFSET 0
+) turn JOIN agents_release release ON release.id = turn.release_id
+WHERE (%(agent)s::uuid IS NULL OR release.agent_id = %(agent)s)
   AND (%(release)s::uuid IS NULL OR release.id = %(release)s)
 GROUP BY 1
 """  # noqa: S608 - put together from constants; values are parameters

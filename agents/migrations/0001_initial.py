@@ -26,6 +26,7 @@ from agents.migrations._guards import (
 )
 from agents.migrations._log_page import LOG_PAGE_END, LOG_PAGE_END_BACK
 from agents.migrations._row_checks import ROW_CHECKS, ROW_CHECKS_BACK
+from agents.migrations._statistics import STATISTICS, STATISTICS_BACK
 
 
 class Migration(migrations.Migration):
@@ -538,6 +539,7 @@ class Migration(migrations.Migration):
                         condition=models.Q(("cost_usd__gte", Decimal("0.01"))), fields=["cost_usd"], name="turn_dear"
                     ),
                     models.Index(
+                        models.F("id"),
                         models.ExpressionWrapper(
                             models.F("finished_at") - models.F("queued_at"), output_field=models.DurationField()
                         ),
@@ -1468,6 +1470,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(TURN_GUARD, TURN_GUARD_BACK),
         migrations.RunSQL(RELEASE_GUARD, RELEASE_GUARD_BACK),
         migrations.RunSQL(STORAGE, STORAGE_BACK),
+        migrations.RunSQL(STATISTICS, STATISTICS_BACK),
         migrations.RunSQL(UNLOGGED, migrations.RunSQL.noop),
         migrations.RunSQL(LOG_PAGE_END, LOG_PAGE_END_BACK),
     ]
