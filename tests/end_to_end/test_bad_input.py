@@ -24,6 +24,7 @@ from django.test import override_settings
 from accounts.roles import Role
 from agents.relay import close_hub
 from agents.sessions import accept_message
+from console.admin import ConsoleAdmin, ReadOnlyAdmin
 from console.keyset_changelist import KeysetAdmin
 from console.list_parameters import filter_parameters
 from foundation.db_threads import in_db_thread
@@ -44,7 +45,9 @@ from tests.support.bad_input import (
     LIST_QUERIES,
     MALFORMED_FRAMES,
     ODD,
+    ONE_OF_EACH,
     QUERIES,
+    READ_BY_VIEWS,
     ROWS,
     UNSTORABLE,
     WRONG_TYPES,
@@ -151,20 +154,44 @@ PROGRAMS = [route for route in routes() if route.pattern.startswith(("/api/v1/",
 JSON_HEADERS: Headers = [("Content-Type", "application/json")]
 IF_MATCH = ("If-Match", '"1"')
 BODILESS = {"cancel", "fork"}  # they take an empty body
+METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 
 
 def interface_of(route: Route) -> str:
     return route.pattern.split("/")[1]
 
 
+def ids_in(route: Route) -> list[str]:
+    return re.findall(r"<(?:\w+:)?(\w+)>", route.pattern)
+
+
 def has(route: Route, method: str) -> bool:
     return hasattr(route.callback.cls, method.lower())
+
+
+# The first address of an interface that takes a method gets all that there is to try; one code reads it for the others,
+# which get enough of it to see that it is asked.
+FIRST_ROUTES: dict[tuple[str, str], Route] = {}
+for _route in PROGRAMS:
+    for _method in METHODS:
+        if has(_route, _method):
+            FIRST_ROUTES.setdefault((interface_of(_route), _method), _route)
+FIRST_IDS: dict[tuple[str, str], Route] = {}
+for _route in PROGRAMS:
+    for _id in ids_in(_route):
+        for _method in METHODS:
+            if has(_route, _method):
+                FIRST_IDS.setdefault((_id, _method), _route)
+
+
+def is_first(route: Route, method: str) -> bool:
+    return FIRST_ROUTES[interface_of(route), method] is route
 
 
 def bodies(method: str, route: Route) -> Attempts:
     async def attempts(world: World) -> AsyncIterator[Attempt]:
         for what, (body, content_type, more) in BODIES.items():
-            if what == "nothing" and route.name in BODILESS:
+            if (what == "nothing" and route.name in BODILESS) or not (is_first(route, method) or what in ONE_OF_EACH):
                 continue
             headers: Headers = [("Content-Type", content_type.encode("latin1")), *more.items(), IF_MATCH]
             statuses = expected(400, 413, 415, 422)
@@ -189,7 +216,10 @@ def unstorable_texts(method: str, route: Route, fields: list[str], example: dict
 def odd_values(method: str, route: Route, fields: list[str], example: dict[str, Any]) -> Attempts:
     async def attempts(world: World) -> AsyncIterator[Attempt]:
         for field in fields:
-            for value in [*ODD.values(), *WRONG_TYPES]:
+            is_text = isinstance(example.get(field), str)
+            # What is no text is refused by its type, whichever odd text it is, and the other way round.
+            texts = list(ODD.values()) if is_text else list(ODD.values())[:4]
+            for value in [*texts, *(WRONG_TYPES[::3] if is_text else WRONG_TYPES)]:
                 body, headers = with_text(example, field, value), [*JSON_HEADERS, IF_MATCH]
                 yield Attempt(method, world.address(route), (field, value), body=body, headers=headers)
 
@@ -198,9 +228,10 @@ def odd_values(method: str, route: Route, fields: list[str], example: dict[str, 
 
 def ids(route: Route, name: str) -> Attempts:
     async def attempts(world: World) -> AsyncIterator[Attempt]:
-        for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
+        for method in METHODS:
             statuses = expected(404, 405, 415, 422, 428, *([400] if method == "POST" else []))
-            for wild in IDS if has(route, method) else IDS[:2]:
+            some = IDS[:6] if has(route, method) else IDS[:2]
+            for wild in IDS if FIRST_IDS.get((name, method)) is route else some:
                 yield Attempt(method, world.address(route, **{name: wild}), wild, statuses, b"{}", JSON_HEADERS)
 
     return attempts
@@ -218,12 +249,14 @@ def queries(route: Route) -> Attempts:
 
 
 def headers(route: Route) -> Attempts:
-    """Every value for the first address of an interface, and one of each header for the others: who reads them is
-    common to an interface."""
-    is_first = route is next(each for each in PROGRAMS if interface_of(each) == interface_of(route))
+    """Every value for the first address of an interface, and one of each header that a view reads itself for the
+    others: who reads the rest is common to all."""
+    all_first = route is next(each for each in PROGRAMS if interface_of(each) == interface_of(route))
 
     async def attempts(world: World) -> AsyncIterator[Attempt]:
-        for name, value in HEADERS if is_first else dict(HEADERS).items():
+        for name, value in HEADERS if all_first else dict(HEADERS).items():
+            if not all_first and name not in READ_BY_VIEWS:
+                continue
             statuses = expected(401) if name in {"Authorization", "X-Api-Key"} else frozenset()
             yield Attempt("GET", world.address(route), (name, value), statuses, headers=[(name, value)])
 
@@ -258,7 +291,7 @@ def cases_of_programs() -> Iterator[Case]:
                 yield Case(f"{method} {route.pattern}: bodies", bodies(method, route))
         if has(route, "GET"):
             yield Case(f"{route.pattern}: queries", queries(route))
-        for name in re.findall(r"<(?:\w+:)?(\w+)>", route.pattern):
+        for name in ids_in(route):
             yield Case(f"{route.pattern}: {name}", ids(route, name))
         yield Case(f"{route.pattern}: headers", headers(route))
         yield Case(f"{route.pattern}: methods", methods(route))
@@ -286,6 +319,10 @@ def kind_of_key(model: str) -> str:
 
 def kind_of_list(model: str) -> str:
     return "by key" if isinstance(ADMINS[model], KeysetAdmin) else "by page"
+
+
+def kind_of_search(model: str) -> type[Any]:
+    return ReadOnlyAdmin if isinstance(ADMINS[model], ReadOnlyAdmin) else ConsoleAdmin
 
 
 # By filter, kind of key and kind of list: the first list that has it, which gets all that there is to try.
@@ -327,7 +364,8 @@ def forms(model: str) -> Attempts:
             address = await in_db_thread(addressed, pattern, model)
             page = await world.ask("GET", address)
             fields = Fields(page.body.decode()).found if page.status == 200 else {}
-            for wild in FORM_VALUES:
+            # A page without a form may have an action; there is nothing else that could be read.
+            for wild in FORM_VALUES if fields else FORM_VALUES[:3]:
                 yield form(address, {**dict.fromkeys(fields, wild), "action": wild}, (pattern, wild[:20]))
             for name in fields:
                 yield form(address, {**fields, name: "a\x00b"}, (pattern, name))
@@ -344,12 +382,13 @@ def filter_queries(model: str) -> Iterator[str]:
 
     What no filter reads is in console/test_lookups.py.
     """
-    names = {"q": FILTER_VALUES}
+    own_search = type(ADMINS[model]).get_search_results is not kind_of_search(model).get_search_results
+    names = {"q": FILTER_VALUES if own_search or FIRST[kind_of_list(model)] == model else FILTER_VALUES[:2]}
     for one in ADMINS[model].list_filter:
         values = FILTER_VALUES if FIRST[str(one)] == model else FILTER_VALUES[:2]
         names |= dict.fromkeys(filter_parameters(ADMINS[model], [one]), values)
     if kind_of_list(model) == "by key":
-        names["before"] = FILTER_VALUES
+        names["before"] = FILTER_VALUES if FIRST["by key"] == model else FILTER_VALUES[:2]
     for name, values in names.items():
         yield from (urlencode({name: value}) for value in values)
 
@@ -362,7 +401,8 @@ def lists(model: str) -> Attempts:
         for wild in IDS if FIRST[kind_of_key(model)] == model else IDS[:5]:
             yield Attempt("GET", f"{list_of(model)}{wild}/change/", wild, expected(200, 302, 404))
         page = await in_db_thread(addressed, f"{list_of(model)}<path:object_id>/change/", model)
-        for query in (query for query in LIST_QUERIES if query.startswith("_") or "%00" in query):
+        of_pages = [query for query in LIST_QUERIES if query.startswith("_") or "%00" in query]
+        for query in of_pages if FIRST[kind_of_key(model)] == model else ["_to_field=password", "_to_field="]:
             yield Attempt("GET", f"{page}?{query}", query, expected(200, 302, 400, 403, 404))
 
     return attempts
@@ -370,11 +410,11 @@ def lists(model: str) -> Attempts:
 
 def actions(model: str) -> Attempts:
     async def attempts(world: World) -> AsyncIterator[Attempt]:
+        # Rows are read before the action begins, and so is whether all of them are meant.
         for action in (*ADMINS[model].actions, "__class__", "\x00"):
-            for row in ROWS:
-                for across in ("0", "\x00"):
-                    fields = {"action": str(action), "_selected_action": row, "select_across": across, "index": row}
-                    yield form(list_of(model), fields, (action, row, across))
+            for row, across in (*((row, "0") for row in ROWS), (ROWS[0], "\x00"), (ROWS[1], "\x00")):
+                fields = {"action": str(action), "_selected_action": row, "select_across": across, "index": row}
+                yield form(list_of(model), fields, (action, row, across))
 
     return attempts
 

@@ -90,6 +90,13 @@ BODIES: dict[str, tuple[bytes, str, dict[str, str]]] = {
     "over 1 MiB": (orjson.dumps({"x": "x" * (1024 * 1024)}), JSON, {}),
 }
 
+# Of the bodies: enough to see that an address gives them to the code that refuses them all.
+ONE_OF_EACH = {
+    "nothing", "a list", "half an object", "NaN", "a number of 5,000 digits", "invalid UTF-8", "a raw NUL",
+    "a key twice", "20,000 nested lists", "33 levels", "NUL as a name", "a form", "no type", "a gzip bomb",
+    "over 256 KiB", "over 1 MiB",
+}  # fmt: skip
+
 # Text that no row can hold; the rest of a request may be good.
 UNSTORABLE: dict[str, str] = {"NUL": "a\x00b", "a lone surrogate": "a\ud800b", "the other half": "\udfff"}
 
@@ -207,6 +214,12 @@ HEADERS: list[tuple[str, bytes]] = [
     ("Origin", b"null"),
     ("Referer", b"\xff"),
 ]  # fmt: skip
+
+# Those of the headers that views read; the others are for what is around all of them.
+READ_BY_VIEWS = {
+    "Authorization", "Idempotency-Key", "If-Match", "Last-Event-ID", "Accept", "Prefer", "Range", "If-Modified-Since",
+    "X-Session-Id",
+}  # fmt: skip
 
 
 def with_text(example: dict[str, Any], field: str, text: str) -> bytes:
