@@ -236,6 +236,45 @@ def test_the_limit_of_a_runner_that_is_gone_is_over() -> None:
     assert only(REBALANCING).reverted_at is not None
 
 
+def limited_runner() -> Runner:
+    """A runner that claims less since a recommendation was applied, and has not said so yet."""
+    runner = make_runner()
+    sample(runner, seconds=9.0)
+    sample(make_runner("host-2"))
+    automatic(REBALANCING)
+    watch_performance()
+    assert send_heartbeat(runner.pk, running=2).claim_limit == 4
+    return runner
+
+
+def test_a_limit_whose_runner_has_not_said_so_in_time_is_taken_back() -> None:
+    runner = limited_runner()
+    later(3)
+    watch_performance()
+    assert only(REBALANCING).status == "failed"
+    assert send_heartbeat(runner.pk, running=2).claim_limit is None, "nobody would ever raise it"
+
+
+def test_a_runner_that_was_silent_for_a_while_does_not_keep_its_limit_for_ever() -> None:
+    runner = limited_runner()
+    later(1)
+    sample(runner, passes=1, seconds=9.0, turns=80, figures={"claim_limit": 4, "seconds_total": 720.0})
+    watch_performance()
+    assert only(REBALANCING).status == "applied"
+    kill(runner)
+    watch_performance()
+    assert only(REBALANCING).reverted_at is not None
+    assert send_heartbeat(runner.pk, running=2).claim_limit is None, "it was not dead after all"
+
+
+def test_a_runner_that_was_silent_while_its_limit_was_new_gets_all_turns_again() -> None:
+    runner = limited_runner()
+    kill(runner)
+    watch_performance()
+    assert only(REBALANCING).status == "failed"
+    assert send_heartbeat(runner.pk, running=2).claim_limit is None, "it was not dead after all"
+
+
 def test_only_who_may_applies_and_dismisses_and_only_what_is_open() -> None:
     full_runner()
     watch_performance()
