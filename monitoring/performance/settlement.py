@@ -8,7 +8,7 @@ from typing import Final
 from django.db import transaction
 
 from agents.models import Agent, Runner
-from agents.models.runners import cancel_action, heartbeat_timeout, set_claim_limit
+from agents.models.runners import cancel_action, finish_action, heartbeat_timeout, set_claim_limit
 from monitoring.models import ProcessSample, Recommendation, RecommendationKind
 from monitoring.performance.effects import CONTEXT_EFFECT, EFFECT, agent_effect, find_successor, runner_effect
 from monitoring.performance.situation import active_limits
@@ -58,7 +58,10 @@ def _settle(row: Recommendation, now: datetime) -> None:
         if age > BEGIN and cancel_action(runner.pk, row.pk):
             _end(row, _Status.FAILED, now, "The runner has not begun in two minutes.")
     elif row.kind == RecommendationKind.MEMORY_CLEANUP and age > CLEANUP:
-        _end(row, _Status.FAILED, now, "The runner began, and has not said what came of it.")
+        outcome = "The runner began, and has not said what came of it."
+        # Else it could never do anything else, not even start anew.
+        finish_action(runner.pk, row.pk, outcome)
+        _end(row, _Status.FAILED, now, outcome)
 
 
 def _end(row: Recommendation, status: Recommendation.Status, now: datetime, outcome: str) -> None:

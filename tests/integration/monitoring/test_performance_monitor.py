@@ -189,6 +189,24 @@ def test_a_runner_that_does_not_begin_is_not_waited_for_and_does_not_begin_later
     assert send_heartbeat(runner.pk, running=0).action is None
 
 
+def test_a_runner_that_never_says_what_came_of_an_action_can_be_restarted() -> None:
+    runner, oskar = full_runner(), operator()
+    watch_performance()
+    row = apply_recommendation(oskar, recommendation_id=only().pk)
+    assert start_action(runner.pk, row.pk)
+    later(6)
+    watch_performance()
+    assert (only().status, only().outcome) == ("failed", "The runner began, and has not said what came of it.")
+    sample(runner, memory=90.0)
+    watch_performance()
+    restart = apply_recommendation(oskar, recommendation_id=only(RESTART).pk)
+    action = send_heartbeat(runner.pk, running=0).action
+    assert action is not None
+    assert (action.id, action.name) == (restart.pk, "restart")
+    finish_action(runner.pk, row.pk, "Late.")
+    assert Runner.objects.get(pk=runner.pk).action_finished_at is None
+
+
 def test_a_slow_runner_gets_fewer_turns_says_so_and_gets_all_again() -> None:
     runner = make_runner()
     sample(runner, seconds=9.0)
