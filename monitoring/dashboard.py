@@ -29,9 +29,10 @@ from health_checks.check import Level, Link, Reader
 from health_checks.registry import registry
 from health_checks.run import FAULT_LABELS, CheckResult, run_checks
 from monitoring.charts import Chart, ChartShape, Series, Threshold, highest_in_buckets, integer_top, make_chart
-from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, Gauge, GaugePoints, read_gauges
+from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, GaugePoints, read_gauges
 from monitoring.list_links import TurnLinks, ratings_link
 from monitoring.periods import Period, PeriodFigures, end_of_minute, make_axis, read_period
+from monitoring.sampling.gauge_samples import Gauge
 from monitoring.time_ranges import RANGES, DashboardRange
 
 log = structlog.get_logger(__name__)
@@ -270,7 +271,7 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: DashboardRange, at: da
     axis = make_axis(time_range, at)
     queued, running, waits, memory = (
         highest_in_buckets(gauges.get(gauge, []), axis)
-        for gauge in (Gauge.QUEUE_DEPTH, Gauge.RUNNING_TURNS, Gauge.QUEUE_SECONDS, Gauge.MEMORY)
+        for gauge in (Gauge.QUEUE_DEPTH, Gauge.RUNNING_TURNS, Gauge.QUEUE_OLDEST_SECONDS, Gauge.MEMORY_FRACTION)
     )
     yield make_chart(
         "queue",

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
 from django.db import connection
@@ -14,6 +13,7 @@ from django.db import connection
 from foundation.process_memory import read_memory_use
 from monitoring.charts import Axis
 from monitoring.models import GaugeSample
+from monitoring.sampling.gauge_samples import Gauge
 
 WARN_MEMORY_PERCENT: Final = 70
 BAD_MEMORY_PERCENT: Final = 85
@@ -22,15 +22,8 @@ FRESH: Final = timedelta(minutes=2)
 _GIB: Final = 2**30
 
 
-class Gauge(StrEnum):
-    """The gauges of the dashboard, by the metric of their samples."""
-
-    QUEUE_DEPTH = "queue_depth"
-    QUEUE_SECONDS = "queue_oldest_seconds"
-    RUNNING_TURNS = "running_turns"
-    MEMORY = "memory_fraction"
-
-
+# Those of the dashboard's charts.
+_CHARTED: Final = (Gauge.QUEUE_DEPTH, Gauge.QUEUE_OLDEST_SECONDS, Gauge.RUNNING_TURNS, Gauge.MEMORY_FRACTION)
 GaugePoints = Mapping[str, Sequence[tuple[datetime, float]]]
 
 # The highest value of each bucket, of all hosts.
@@ -46,7 +39,7 @@ def read_gauges(axis: Axis) -> GaugePoints:
     points: dict[str, list[tuple[datetime, float]]] = {}
     with connection.cursor() as cursor:
         seconds = axis.bucket.total_seconds()
-        cursor.execute(_HIGHEST, {"bucket": seconds, "since": axis.starts[0], "metrics": [*Gauge]})
+        cursor.execute(_HIGHEST, {"bucket": seconds, "since": axis.starts[0], "metrics": list(_CHARTED)})
         for metric, at, value in cursor.fetchall():
             points.setdefault(metric, []).append((at, value))
     return points
@@ -64,7 +57,7 @@ def read_host_memory(now: datetime) -> list[HostMemory]:
     """The memory of this process's host or container now, and of others by their newest samples, the fullest first.
     One statement."""
     own = socket.gethostname()
-    samples = GaugeSample.objects.filter(metric=Gauge.MEMORY, at__gte=now - FRESH).order_by("at")
+    samples = GaugeSample.objects.filter(metric=Gauge.MEMORY_FRACTION, at__gte=now - FRESH).order_by("at")
     newest = {str(labels.get("host")): fraction for labels, fraction in samples.values_list("labels", "value")}
     hosts = [HostMemory(100 * fraction, f"of the host {host}") for host, fraction in newest.items() if host != own]
     if (here := _here()) is not None:
