@@ -16,6 +16,7 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.message_parts import text_part
 from agents.domain.states import TurnStatus
+from agents.journal.rollups import count_turns
 from agents.management.demo.past_ids import make_id
 from agents.models import Agent, AgentDraft, AgentSession, Message, Turn
 from agents.releases import publish
@@ -77,6 +78,7 @@ def _conversation(user: User, title: str, said: Iterable[tuple[str, str | None]]
                 messages.append(_message(turns[-1], author, len(messages) + 1, text, parent))
     Turn.objects.bulk_create(turns)
     Message.objects.bulk_create(messages)
+    count_turns([turn.pk for turn in turns])
     head = {"next_ordinal": len(messages) + 1, "head_message_id": messages[-1].pk}
     AgentSession.objects.filter(pk=session.pk).update(**head)
     return str(session.pk)
@@ -89,14 +91,16 @@ def _turn(session: AgentSession, ordinal: int, *, at: datetime, failed: bool) ->
         "error_detail": "The model could not be reached, also after several attempts.",
         "error_id": new_id(),
     }
+    queued_at = at - timedelta(seconds=2 + ordinal % 7)
     return Turn(
-        id=make_id(at, _NOISE),
+        id=make_id(queued_at, _NOISE),
         agent_session=session,
         user=session.user,
         release=session.release,
         ordinal=ordinal,
         fingerprint=b"\0" * 32,
-        queued_at=at,
+        queued_at=queued_at,
+        started_at=queued_at,
         finished_at=at,
         deadline_at=at + timedelta(hours=1),
         compacted=True,  # or the job that does it works on each
