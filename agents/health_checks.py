@@ -43,10 +43,11 @@ _FIGURES: Final = f"""
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
        (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND {UNANSWERED_FAILURE_SQL}),
        (SELECT count(*) FROM agents_turn WHERE status = 'queued'),
-       (SELECT extract(epoch FROM now() - min(queued_at))::float8 FROM agents_turn WHERE status = 'queued'),
+       (SELECT extract(epoch FROM statement_timestamp() - min(queued_at))::float8
+          FROM agents_turn WHERE status = 'queued'),
        (SELECT count(*) FROM agents_turn WHERE lease_expires_at IS NOT NULL),
-       (SELECT count(*) FROM agents_turn WHERE lease_expires_at < now() - %(stuck)s)
-         + (SELECT count(*) FROM agents_turn WHERE deadline_at < now() - %(stuck)s
+       (SELECT count(*) FROM agents_turn WHERE lease_expires_at < statement_timestamp() - %(stuck)s)
+         + (SELECT count(*) FROM agents_turn WHERE deadline_at < statement_timestamp() - %(stuck)s
               AND lease_expires_at IS NULL AND finished_at IS NULL),
        (SELECT count(*) FROM agents_runner WHERE status = 'running'
            AND heartbeat_at >= statement_timestamp() - %(patience)s),
@@ -142,7 +143,7 @@ def evaluate_failed(figures: CurrentTurns) -> Sequence[Finding]:
     exceeds_limit = figures.failed * 100 > figures.turns * FAILED_PERCENT
     level = Level.BAD if exceeds_limit else Level.WARN if figures.failed else Level.GOOD
     link = _failed_turns_link(since=figures.since) if figures.since else None
-    return [Finding(level, f"of {figures.turns:,} turns", f"{figures.failed:,}", link=link)]
+    return [Finding(level, f"of {figures.turns:,} turns asked in it", f"{figures.failed:,}", link=link)]
 
 
 def evaluate_queue(figures: CurrentTurns) -> Sequence[Finding]:
@@ -247,8 +248,8 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         title="Failed, past hour",
         measure=turn_figures,
         evaluator=evaluate_failed,
-        alarms_when="a turn failed or expired (not those that operators failed, or that a later turn answered); "
-        f"red above {FAILED_PERCENT} %",
+        alarms_when="a turn that was asked in the past hour failed or expired (not those that operators failed, or "
+        f"that a later turn answered); red above {FAILED_PERCENT} %",
         remedy=_OPEN_ONE,
         readers=_OVERVIEW,
         order=100,

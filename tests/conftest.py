@@ -65,7 +65,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        truncates = "transactional_db" in getattr(item, "fixturenames", ()) and item.get_closest_marker("django_db")
+        marker = item.get_closest_marker("django_db")
+        truncates = marker and (
+            marker.kwargs.get("transaction") or "transactional_db" in getattr(item, "fixturenames", ())
+        )
         assert not truncates, f"{item.nodeid}: with the marker, pytest-django empties every table, the roles' too"
     twice = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
     assert not twice, f"of tests with one id a worker runs one: {twice}"

@@ -337,6 +337,7 @@ class WordsFilter(TextFilter):
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(request, *args)
         self._user = request.user
+        self._agent = parse_uuid(request.GET.get(AgentFilter.parameter_name, ""))
         # An action is done to all that match, whichever page it is posted from.
         self._before = parse_uuid(request.GET.get(BEFORE, "")) if request.method == "GET" else None
         self._matches = TurnMatches(())
@@ -345,7 +346,10 @@ class WordsFilter(TextFilter):
         return self._user.has_perm(VIEW_TRANSCRIPT) or bool(self.value())
 
     def matching(self, value: str) -> Q:
-        readable = list(readable_agents(self._user).values_list("pk", flat=True))
+        agents = readable_agents(self._user)
+        # Else the newest matches may all be of other agents than the selected one.
+        agents = agents.filter(pk=self._agent) if self._agent else agents
+        readable = list(agents.values_list("pk", flat=True))
         self._matches = find_turns(value, agent_ids=readable, before=self._before)
         return self._matches.condition
 

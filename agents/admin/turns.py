@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import orjson
 from django.contrib import admin
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
@@ -223,13 +224,20 @@ class StepAdmin(KeysetAdmin):
     search_help_text = "The id of a turn. Filters look at the newest 200,000 steps."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Without `request` and `result` for users who may not read the transcript, nor the words of a refusal."""
-        hidden: set[str] = set()
-        if obj is None or not can_read_transcript(request.user, _agent(obj)):
-            hidden = {"request", "result"}
-            if obj is not None and obj.error_class == ErrorClass.CONTENT_FILTER:
-                hidden.add("details")
-        return [field.name for field in Step._meta.fields if field.name not in hidden]
+        """Without `request` and `result` for users who may not read the transcript, nor the words of a refusal, nor
+        the hashes of what was said, by which a guess could be proved."""
+        fields = [field.name for field in Step._meta.fields]
+        if obj is not None and can_read_transcript(request.user, _agent(obj)):
+            return fields
+        is_refusal = obj is not None and obj.error_class == ErrorClass.CONTENT_FILTER
+        shown = {"request": None, "result": None, "details": None if is_refusal else "display_details"}
+        return [name for field in fields if (name := shown.get(field, field))]
+
+    @admin.display(description="details")
+    def display_details(self, step: Step) -> str:
+        """The details without what was sent."""
+        details = {name: value for name, value in step.details.items() if name != "request"}
+        return orjson.dumps(details).decode()
 
 
 def _agent(step: Step) -> Any:

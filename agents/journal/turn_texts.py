@@ -1,4 +1,5 @@
-"""The words of turns, for search: written in the background, some time after a turn's end."""
+"""The words of turns, for search, and which questions they ask again: written in the background, some time after a
+turn's end."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from agents.journal.queries import fetch
+from agents.journal.repeated_questions import REPEATED_TURNS
 
 # A tsvector has at most 1 MiB, of words and their places. What is longer than these is cut.
 MAX_PART_CHARACTERS = 50_000
@@ -16,8 +18,9 @@ MAX_CHARACTERS = 100_000
 # Texts of questions and answers as people see them: without reasoning, calls of tools and their results. A turn whose
 # texts are stored already is skipped; one that is gone has no row here.
 STORE = f"""
-INSERT INTO agents_turntext (turn_id, agent_id, document)
-SELECT t.id, s.agent_id, to_tsvector('simple', left(content.text, {MAX_CHARACTERS}))
+INSERT INTO agents_turntext (turn_id, agent_id, document, repeated_turns)
+SELECT t.id, s.agent_id, to_tsvector('simple', left(content.text, {MAX_CHARACTERS})),
+       (SELECT array_agg(repeated.id) FROM ({REPEATED_TURNS}) repeated)
 FROM unnest(%(turns)s::uuid[]) AS w(id)
 JOIN agents_turn t ON t.id = w.id AND NOT EXISTS (SELECT FROM agents_turntext x WHERE x.turn_id = w.id)
 JOIN agents_agentsession s ON s.id = t.agent_session_id

@@ -26,6 +26,7 @@ from agents.migrations._guards import (
 )
 from agents.migrations._log_page import LOG_PAGE_END, LOG_PAGE_END_BACK
 from agents.migrations._row_checks import ROW_CHECKS, ROW_CHECKS_BACK
+from agents.migrations._statistics import STATISTICS, STATISTICS_BACK
 
 
 class Migration(migrations.Migration):
@@ -538,6 +539,7 @@ class Migration(migrations.Migration):
                         condition=models.Q(("cost_usd__gte", Decimal("0.01"))), fields=["cost_usd"], name="turn_dear"
                     ),
                     models.Index(
+                        models.F("id"),
                         models.ExpressionWrapper(
                             models.F("finished_at") - models.F("queued_at"), output_field=models.DurationField()
                         ),
@@ -1092,6 +1094,15 @@ class Migration(migrations.Migration):
                 ),
                 ("document", django.contrib.postgres.search.SearchVectorField()),
                 (
+                    "repeated_turns",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.UUIDField(),
+                        help_text="Whose question it asks again shortly after the answer.",
+                        null=True,
+                        size=None,
+                    ),
+                ),
+                (
                     "agent",
                     models.ForeignKey(
                         db_constraint=False,
@@ -1106,7 +1117,12 @@ class Migration(migrations.Migration):
                 "indexes": [
                     django.contrib.postgres.indexes.GinIndex(
                         fastupdate=False, fields=["document"], name="turn_text_document"
-                    )
+                    ),
+                    models.Index(
+                        condition=models.Q(("repeated_turns__isnull", False)),
+                        fields=["turn"],
+                        name="turn_text_repeating",
+                    ),
                 ],
             },
         ),
@@ -1454,6 +1470,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(TURN_GUARD, TURN_GUARD_BACK),
         migrations.RunSQL(RELEASE_GUARD, RELEASE_GUARD_BACK),
         migrations.RunSQL(STORAGE, STORAGE_BACK),
+        migrations.RunSQL(STATISTICS, STATISTICS_BACK),
         migrations.RunSQL(UNLOGGED, migrations.RunSQL.noop),
         migrations.RunSQL(LOG_PAGE_END, LOG_PAGE_END_BACK),
     ]

@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
@@ -159,7 +160,8 @@ class Turn(models.Model):
             models.Index(fields=["error_class", "id"], name="turn_of_error", condition=Q(status__in=_ENDED_BADLY)),
             models.Index(fields=["error_id"], name="turn_error", condition=Q(error_id__isnull=False)),
             models.Index(fields=["cost_usd"], name="turn_dear", condition=Q(cost_usd__gte=Decimal("0.01"))),
-            models.Index(DURATION, name="turn_slow", condition=Q(GreaterThanOrEqual(DURATION, SLOW))),
+            # The planner knows how many there are from the statistics of the migrations.
+            models.Index("id", DURATION, name="turn_slow", condition=Q(GreaterThanOrEqual(DURATION, SLOW))),
             models.Index(fields=["id"], name="turn_retried", condition=Q(retried_by__isnull=False)),
             models.Index(fields=["fallback", "id"], name="turn_fallback", condition=Q(fallback__isnull=False)),
             models.Index(
@@ -192,16 +194,26 @@ class Turn(models.Model):
 
 
 class TurnText(models.Model):
-    """The words of a turn's question and answer, for search. Written in the background, some time after its end."""
+    """What is looked up of a turn, written in the background, some time after its end.
+
+    The words of its question and answer, for search, and the turns whose question it asks again.
+    """
 
     turn = models.OneToOneField(Turn, primary_key=True, on_delete=models.CASCADE, related_name="text")
     # Copied from the session, so that a search reads only what its reader may.
     agent = models.ForeignKey("Agent", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False)
     document = SearchVectorField()
+    # Null for nearly all turns. Ids, for both are deleted with their session.
+    repeated_turns = ArrayField(
+        models.UUIDField(), null=True, help_text="Whose question it asks again shortly after the answer."
+    )
 
     class Meta:
-        # No pending list (fastupdate): a search would read all of it.
-        indexes = [GinIndex(fields=["document"], name="turn_text_document", fastupdate=False)]
+        indexes = [
+            # No pending list (fastupdate): a search would read all of it.
+            GinIndex(fields=["document"], name="turn_text_document", fastupdate=False),
+            models.Index(fields=["turn"], name="turn_text_repeating", condition=Q(repeated_turns__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"text of turn {self.turn_id}"

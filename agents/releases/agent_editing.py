@@ -13,12 +13,13 @@ from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.permissions import require_permission
 from agents.domain.configuration import SETTINGS, AgentConfiguration
+from agents.domain.demo_names import DEMO_PREFIX
 from agents.models import Agent, AgentDraft
 from agents.permissions.role_permissions import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
 from agents.permissions.transcripts import require_wider_groups
 from agents.releases.validation import check_runnable
 from foundation.clock import now
-from foundation.errors import NotFound, PreconditionFailed
+from foundation.errors import InvalidInput, NotFound, PreconditionFailed
 from foundation.names import clean_name
 
 _DETAILS: Final = ("slug", "name", "description", "capabilities", "when_busy")
@@ -30,9 +31,11 @@ def create_agent(
 ) -> Agent:
     """A new agent with a draft on `model_chain`; nobody can talk to it before its first release.
 
-    `details` are slug, name, description, capabilities and when_busy, already valid. Raises `Forbidden`.
+    `details` are slug, name, description, capabilities and when_busy, already valid. Raises `Forbidden`, and
+    `InvalidInput` for a slug of the demo's.
     """
     require_permission(actor, ADD_AGENT)
+    _refuse_demo_slug(details["slug"])
     agent = Agent.objects.create(**_values(details))
     group_list = list(groups)
     agent.groups.set(group_list)
@@ -47,12 +50,14 @@ def change_agent(
 ) -> Agent:
     """Change the details and groups of an agent, which are not part of a release, and return it. Raises `NotFound`,
     `PreconditionFailed` when its version is not `expected_version`, and `Forbidden`, also for groups that let more
-    people read its transcripts than may now, of which the actor is none."""
+    people read its transcripts than may now, of which the actor is none; `InvalidInput` for a slug of the demo's."""
     require_permission(actor, CHANGE_AGENT)
     agent = _lock_agent(agent_id)
     if agent.version != expected_version:
         raise PreconditionFailed
     values = _values(details)
+    if values.get("slug", agent.slug) != agent.slug:
+        _refuse_demo_slug(values["slug"])
     changed = [name for name, value in values.items() if getattr(agent, name) != value]
     old_groups, new_groups = set(agent.groups.all()), set(groups)
     if old_groups != new_groups:
@@ -112,6 +117,12 @@ def change_draft(
         _save_version(draft, configuration=configuration.dump())
         record_audit(actor, "draft.changed", target=draft, detail={"fields": changed})
     return draft
+
+
+def _refuse_demo_slug(slug: str) -> None:
+    """The agents of the demo are removed with all their conversations, and count in no metric."""
+    if slug.startswith(DEMO_PREFIX):
+        raise InvalidInput(f"Slugs that begin with {DEMO_PREFIX} are those of the demo.", pointer="/slug")
 
 
 def _values(details: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class DebugModeAdmin(ReadOnlyAdmin):
 
     query_budget = 7
 
+    list_empty_words = "Nothing was in debug mode yet. It is begun on the page of a session or of an agent."
     list_display = ("begun", "target", "display_status", "reason", "begun_by")
     list_display_links = ("begun",)
     list_select_related = ("agent",)

@@ -74,12 +74,17 @@ class TraceSettingsAdmin(ConsoleAdmin):
 
     query_budget = 7
 
+    list_empty_words = (
+        f"All agents have the default: {DEFAULT_SAMPLE_PERCENT} % of their turns are recorded, kept for "
+        f"{DEFAULT_RETENTION_DAYS} days. Add settings of its own for an agent that needs other ones."
+    )
     form = TraceSettingsForm
     change_form_template = "console/versioned_form.html"
     list_display = ("agent", "sample_percent", "retention_days", "exports_content")
     list_select_related = ("agent",)
     ordering = ("agent__name",)
     search_fields = ("agent__name", "agent__slug")
+    search_help_text = "The name of an agent."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
         return TraceSettingsForm.Meta.fields

@@ -23,7 +23,12 @@ class Migration(migrations.Migration):
                 ("begun_by", models.CharField(max_length=200)),
                 ("begun_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("until", models.DateTimeField()),
-                ("ended_at", models.DateTimeField(blank=True, help_text="Null: it ends by itself.", null=True)),
+                (
+                    "ended_at",
+                    models.DateTimeField(
+                        blank=True, help_text="Empty where nobody ended it before its time.", null=True
+                    ),
+                ),
                 ("ended_by", models.CharField(blank=True, default="", max_length=200)),
                 (
                     "agent",

@@ -25,7 +25,7 @@ class DebugMode(models.Model):
     begun_by = models.CharField(max_length=200)
     begun_at = models.DateTimeField(db_default=Now())
     until = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True, blank=True, help_text="Null: it ends by itself.")
+    ended_at = models.DateTimeField(null=True, blank=True, help_text="Empty where nobody ended it before its time.")
     ended_by = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:

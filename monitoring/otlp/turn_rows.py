@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from agents.domain.message_parts import plain_text
 from agents.models import Message, Step, Turn
 from monitoring.models import TraceSettings
 from monitoring.otlp.turn_traces import SpanRow, StepRow, TraceSpan, TurnRow, turn_trace
+from monitoring.secret_scrubber import secret_scrubber
 from monitoring.spans.reading import spans_of_turns
 
 _TURN: Final = (
@@ -43,9 +45,24 @@ def read_traces(turn_ids: Collection[UUID]) -> dict[UUID, list[TraceSpan]]:
         spans[span.turn_id].append(
             SpanRow(span.id, span.name, span.started_at, span.ended_at, span.error_type, span.attributes)
         )
-    return {
+    traces = {
         row["id"]: turn_trace(_turn(row, texts.get(row["id"], {})), steps[row["id"]], spans[row["id"]]) for row in rows
     }
+    scrub = secret_scrubber() if with_content else None
+    return traces if scrub is None else {turn_id: _scrubbed(trace, scrub) for turn_id, trace in traces.items()}
+
+
+def _scrubbed(trace: Iterable[TraceSpan], scrub: Callable[[str], str]) -> list[TraceSpan]:
+    """`trace` without the secrets that somebody has written, or a tool has returned."""
+    return [
+        replace(
+            span,
+            attributes={
+                name: scrub(value) if isinstance(value, str) else value for name, value in span.attributes.items()
+            },
+        )
+        for span in trace
+    ]
 
 
 def _turn(row: Mapping[str, Any], texts: Mapping[str, str]) -> TurnRow:

@@ -8,7 +8,7 @@ from typing import Final
 from django.db import transaction
 
 from agents.models import Agent, Runner
-from agents.models.runners import cancel_action, heartbeat_timeout
+from agents.models.runners import cancel_action, finish_action, heartbeat_timeout, set_claim_limit
 from monitoring.models import ProcessSample, Recommendation, RecommendationKind
 from monitoring.performance.effects import CONTEXT_EFFECT, EFFECT, agent_effect, find_successor, runner_effect
 from monitoring.performance.situation import active_limits
@@ -39,11 +39,11 @@ def _settle(row: Recommendation, now: datetime) -> None:
     age = now - (row.decided_at or now)
     if row.kind == RecommendationKind.LOAD_REBALANCING:
         if not is_alive:
-            _end(row, _Status.FAILED, now, "The runner ended before it had said that it claims less.")
+            _end_limit(row, now, "The runner ended before it had said that it claims less.")
         elif _reports_limit(row):
             _end(row, _Status.APPLIED, now, f"It has at most {row.action['claim_limit']} turns at a time.")
         elif age > BEGIN:
-            _end(row, _Status.FAILED, now, "The runner has not said that it claims less.")
+            _end_limit(row, now, "The runner has not said that it claims less.")
     elif runner is None or runner.action_id != row.pk:
         _end(row, _Status.FAILED, now, "Nobody knows any more what came of it.")
     elif runner.action_finished_at is not None:
@@ -58,12 +58,21 @@ def _settle(row: Recommendation, now: datetime) -> None:
         if age > BEGIN and cancel_action(runner.pk, row.pk):
             _end(row, _Status.FAILED, now, "The runner has not begun in two minutes.")
     elif row.kind == RecommendationKind.MEMORY_CLEANUP and age > CLEANUP:
-        _end(row, _Status.FAILED, now, "The runner began, and has not said what came of it.")
+        outcome = "The runner began, and has not said what came of it."
+        # Else it could never do anything else, not even start anew.
+        finish_action(runner.pk, row.pk, outcome)
+        _end(row, _Status.FAILED, now, outcome)
 
 
 def _end(row: Recommendation, status: Recommendation.Status, now: datetime, outcome: str) -> None:
     row.status, row.finished_at, row.outcome = status, now, outcome
     row.save(update_fields=["status", "finished_at", "outcome"])
+
+
+def _end_limit(row: Recommendation, now: datetime, outcome: str) -> None:
+    """End what has failed, and take its limit back: nobody would ever raise it, and the runner may live after all."""
+    set_claim_limit(row.subject_id, None)
+    _end(row, _Status.FAILED, now, outcome)
 
 
 def _reports_limit(row: Recommendation) -> bool:
@@ -113,11 +122,13 @@ def _store_effect(row: Recommendation, effect: dict[str, object]) -> None:
 
 
 def _forget_limits(now: datetime) -> None:
-    """The limit of a runner that is gone has gone with it."""
+    """The limit of a runner that is gone has gone with it; one that was only silent for a while has none either."""
     limits = {row.subject_id: row for row in active_limits()}
     present = Runner.objects.filter(pk__in=limits, heartbeat_at__gte=now - heartbeat_timeout())
     remaining = set(present.exclude(status=Runner.Status.STOPPED).values_list("pk", flat=True))
     for runner_id, row in limits.items():
         if runner_id not in remaining:
-            row.reverted_at = now
-            row.save(update_fields=["reverted_at"])
+            with transaction.atomic():
+                set_claim_limit(runner_id, None)
+                row.reverted_at = now
+                row.save(update_fields=["reverted_at"])

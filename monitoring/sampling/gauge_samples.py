@@ -36,9 +36,11 @@ class Gauge(StrEnum):
     MEMORY_FRACTION = "memory_fraction"  # labels: host
 
 
+# A clock that was put back would else stop the samples until it has come up with the newest.
 _IS_DUE: Final = """
 SELECT NOT EXISTS (SELECT FROM monitoring_gaugesample
-                   WHERE metric = 'queue_depth' AND at > statement_timestamp() - make_interval(secs => %(seconds)s))
+                   WHERE metric = 'queue_depth' AND at > statement_timestamp() - make_interval(secs => %(seconds)s)
+                     AND at <= statement_timestamp())
 """
 # Each figure uses an index, or a table of few rows.
 _WRITE: Final = """

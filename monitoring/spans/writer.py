@@ -7,6 +7,7 @@ buffer then fills, drops new spans and counts them.
 from __future__ import annotations
 
 import random
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -45,6 +46,8 @@ COPY: Final = (
 )
 # Of PostgreSQL's errors: no partition takes the row.
 _NO_PARTITION: Final = "23514"
+# A character that PostgreSQL takes in no text, as JSON writes it; behind an even number of backslashes.
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -128,7 +131,11 @@ class SpanWriter:
     def _make_batch(self, spans: Sequence[Span]) -> None:
         earliest, latest = now() - CLOCK_ERROR, now() + CLOCK_ERROR
         kept = [span for span in spans if earliest < span.started_at < latest]
-        self._batch, self._batch_size = encode(kept), len(kept)
+        try:
+            self._batch, self._batch_size = encode(kept), len(kept)
+        except Exception:
+            self._buffer.count_dropped(len(spans))
+            raise
         self._batch_days = {span.started_at.date() for span in kept}
         if len(kept) < len(spans):
             self._buffer.count_dropped(len(spans) - len(kept))
@@ -155,7 +162,7 @@ def encode(spans: Iterable[Span]) -> bytes:
 
 
 def _line(span: Span) -> tuple[str, ...]:
-    attributes = orjson.dumps(span.attributes).decode().replace("\\u0000", "").replace("\\", "\\\\")
+    attributes = _NUL.sub(r"\1", orjson.dumps(span.attributes).decode()).replace("\\", "\\\\")
     return (
         span.started_at.isoformat(),
         f"\t{random.getrandbits(63)}\t{span.turn_id}\t{span.agent_id}\t",

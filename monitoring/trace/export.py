@@ -15,7 +15,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from django.conf import settings
 from django.db import transaction
 
 from accounts.actor import Actor
@@ -29,11 +28,11 @@ from agents.permissions.transcripts import require_transcript
 from foundation import strict_json
 from foundation.clock import now
 from foundation.errors import BandstandError, NotFound
-from foundation.scrubbing import Scrubber
 from memory.role_permissions import READ_MEMORY_TEXT
 from monitoring.debugging import modes_of
 from monitoring.models import DebugMode
 from monitoring.role_permissions import EXPORT_TRACE
+from monitoring.secret_scrubber import secret_scrubber
 from monitoring.spans.reading import StoredSpan
 from monitoring.trace.reading import Trace, find_tools, read_trace
 from monitoring.trace.sent_view import request_json
@@ -84,7 +83,7 @@ def export_pieces(
     max_request_bytes: int = MAX_REQUEST_BYTES,
 ) -> Iterator[bytes]:
     """The file, a turn at a time: `{format, version, exported_at, session, debug_modes, releases, turns, left_out}`."""
-    scrub = _scrubber()
+    scrub = secret_scrubber()
     session = export.session
     ids = list(Turn.objects.filter(agent_session=session).order_by("-ordinal").values_list("pk", flat=True))
     exported_ids = ids[:max_turns][::-1]
@@ -199,12 +198,6 @@ def _mode_json(mode: DebugMode) -> dict[str, Any]:
         "until": moment(mode.until),
         "ended_at": moment(mode.ended_at) if mode.ended_at else None,
     }
-
-
-def _scrubber() -> Callable[[str], str]:
-    """Removes the secrets of this installation from a text."""
-    password = settings.DATABASES["default"].get("PASSWORD") or ""
-    return Scrubber([*settings.BANDSTAND.secrets(), str(password)]).text
 
 
 def _dump(value: Any, scrub: Callable[[str], str]) -> bytes:

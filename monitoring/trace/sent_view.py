@@ -17,7 +17,10 @@ from agents.engine.rebuilt_request import RebuiltRequest
 # Of one text on the page, and of all texts together; the export has them whole.
 MAX_TEXT: Final = 20_000
 MAX_PAGE: Final = 400_000
-PROVED: Final = "This is exactly what was sent: the hash of the request as it was sent and of this one are equal."
+PROVED: Final = (
+    "This is exactly what was sent, as this platform puts it: the hashes of the request that was sent and of this one "
+    "are equal. Only how it was written for its provider's interface is not in them."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,9 @@ def make_timeline(
     parts = [*recorded, *_waits(turn, events, claims, end)]
     seen_claims: set[datetime] = set()
     for step in steps:
-        # The claim that made it, whose context was read before its first call.
-        claim = max((at for at in claims if at <= step.started_at), default=step.started_at)
+        # The claim of its call, whose context was read before; the step is older where its turn was parked before.
+        sent_at = _sent_at(step, step.finished_at or end)
+        claim = max((at for at in claims if at <= sent_at), default=step.started_at)
         is_first = claim not in seen_claims
         seen_claims.add(claim)
         parts += _step_parts(step, end, claim=claim if is_first else None, span_kinds=span_kinds)

@@ -68,6 +68,8 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     # The tabs and chips, above the search.
     list_before_template = "console/list_head.html"
     list_tabs: ClassVar[tuple[ListTab, ...]] = ()
+    # What an empty list says; "": that there is nothing.
+    list_empty_words: ClassVar[str] = ""
     actions_on_top = True
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

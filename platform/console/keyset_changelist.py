@@ -94,15 +94,14 @@ class KeysetChangeList(ChangeList):
 
     def newest_keys(self, rows: QuerySet[Any], limit: int) -> QuerySet[Any] | list[Any]:
         """The keys of the first `limit` of `rows` of this list, which are ordered newest first."""
-        if parts := self.model_admin.filter_parts(self.filter_specs):
-            return _first_keys(rows, parts, limit)
         arms = self.model_admin.search_arms(self.query) or self.model_admin.filter_arms(self.filter_specs)
+        if parts := self.model_admin.filter_parts(self.filter_specs):
+            return _first_keys(rows, parts, arms, limit)
         if not arms:
             if self.query == "" and self.has_active_filters:
                 rows = self.model_admin.look_back(rows)
             return rows.values_list("pk", flat=True)[:limit]
-        first, *rest = [rows.filter(arm).values_list("pk", flat=True)[:limit] for arm in arms]
-        return first.union(*rest, all=True).order_by("-pk")[:limit] if rest else first
+        return _newest_of_arms(rows, arms, limit)
 
     @cached_property
     def row_estimate(self) -> str:
@@ -138,7 +137,8 @@ class KeysetAdmin(ReadOnlyAdmin):
 
     def filter_parts(self, _specs: Sequence[Any]) -> Sequence[Q]:
         """Conditions that part the rows of the list by their keys, the newest first: each part is read only if those
-        before it do not fill the page; none: the list is not parted."""
+        before it do not fill the page; none: the list is not parted. The first one lists its keys, the others are read
+        by the `filter_arms`, if there are any."""
         return ()
 
     def annotate(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -156,12 +156,19 @@ class KeysetAdmin(ReadOnlyAdmin):
         return rows.filter(pk__gt=newest - self.looks_back)
 
 
-def _first_keys(rows: QuerySet[Any], parts: Sequence[Q], limit: int) -> list[Any]:
-    keys: list[Any] = []
-    for part in parts:
-        keys += rows.filter(part).values_list("pk", flat=True)[: limit - len(keys)]
-        if len(keys) >= limit:
+def _newest_of_arms(rows: QuerySet[Any], arms: Sequence[Q], limit: int) -> QuerySet[Any]:
+    first, *rest = [rows.filter(arm).values_list("pk", flat=True)[:limit] for arm in arms]
+    return first.union(*rest, all=True).order_by("-pk")[:limit] if rest else first
+
+
+def _first_keys(rows: QuerySet[Any], parts: Sequence[Q], arms: Sequence[Q], limit: int) -> list[Any]:
+    listed, *others = parts
+    keys = list(rows.filter(listed).values_list("pk", flat=True)[:limit])
+    for part in others:
+        if (left := limit - len(keys)) <= 0:
             break
+        matching = rows.filter(part)
+        keys += _newest_of_arms(matching, arms, left) if arms else matching.values_list("pk", flat=True)[:left]
     return keys
 
 

@@ -16,11 +16,12 @@ from django.db import connection
 from accounts.models import User
 from accounts.roles import Role
 from agents.domain.configuration import AgentConfiguration
+from agents.domain.demo_names import DEMO_PREFIX
 from agents.management.demo.past_ids import make_id
 from agents.models import Agent, AgentDraft, Release, Runner
 
 # Every name that the demo makes begins like this, so that it can be recognised.
-PREFIX = "sample-"
+PREFIX = DEMO_PREFIX
 DAYS = 90
 
 # Slug, name, share of the conversations, releases; the last one was archived long ago.

@@ -15,9 +15,11 @@ from agents.models import (
     AgentDraft,
     AgentSession,
     CallRollup,
+    CompletionRequest,
     Event,
     Feedback,
     Handoff,
+    HistorySummary,
     Message,
     Release,
     Runner,
@@ -25,6 +27,7 @@ from agents.models import (
     Turn,
     TurnRollup,
     TurnText,
+    UtilityCall,
 )
 from memory.writing import forget_agent, forget_sessions, forget_users
 
@@ -43,9 +46,10 @@ def remove(*, report: Callable[[str], None]) -> dict[str, int]:
             turns = Turn.objects.filter(agent_session__in=batch)
             _delete(counts, "steps", Step.objects.filter(turn__in=turns.values("pk")))
             TurnText.objects.filter(turn__in=turns.values("pk"))._raw_delete("default")
-            # What people and fallbacks have added to them since.
-            Feedback.objects.filter(agent_session__in=batch)._raw_delete("default")
-            Handoff.objects.filter(agent_session__in=batch)._raw_delete("default")
+            # What people, clients and the product itself have added to them since.
+            for added in (Feedback, Handoff, HistorySummary, UtilityCall, CompletionRequest):
+                rows: Any = added
+                rows.objects.filter(agent_session__in=batch)._raw_delete("default")
             for name, model in (("events", Event), ("messages", Message), ("turns", Turn)):
                 _delete(counts, name, model.objects.filter(agent_session__in=batch))
             _delete(counts, "sessions", AgentSession.objects.filter(pk__in=batch))
@@ -71,7 +75,9 @@ def _delete_agents_and_users(counts: dict[str, int]) -> None:
         forget_agent(agent_id)
     # People who wrote something of their own since then stay.
     _delete(counts, "people", people.filter(agent_sessions__isnull=True))
-    _delete(counts, "agents", agents)
+    # With what other apps keep of them, such as debug modes: of few agents the cascade is cheap.
+    counts["agents"] = agents.count()
+    agents.delete()
     _delete(counts, "runners", Runner.objects.filter(host=f"{PREFIX}host"))
 
 

@@ -167,7 +167,7 @@ class RowWriter:
             finished_at=moment_text(started_ms + duration_ms),
             status="completed",
         )
-        turn.tokens = (rng.randrange(50, 4_000) * (60 if rng.random() < 0.01 else 1), rng.randrange(20, 900))
+        turn.tokens = (rng.randrange(50, 4_000) * (30 if rng.random() < 0.01 else 1), rng.randrange(20, 900))
         ordinal = session.next_ordinal
         self._write_question(turn, at_ms)
         self._draw_outcome(turn)

@@ -190,8 +190,15 @@ def test_the_transcript_of_an_agent_of_other_groups_is_hidden() -> None:
         answer = viewer.get(page_of(row))
         assert answer.status_code == 200
         assert "secret" not in answer.content.decode()
+    step = Step.objects.get()
+    step.details = {"attempt": 7, "request": {"hash": "5ec0ffee", "memories": [["id", "5ec0ffee"]]}}
+    step.save(update_fields=["details"])
+    page = viewer.get(page_of(step)).content.decode()
+    assert "attempt" in page
+    assert "5ec0ffee" not in page, "whoever guesses what was said could prove it"
     User.objects.get(username="vera").groups.add(lawyers)
     assert "secret" in viewer.get(page_of(session)).content.decode()
+    assert "5ec0ffee" in viewer.get(page_of(step)).content.decode()
 
 
 def test_every_action_and_button_declares_the_permissions_that_it_needs() -> None:

@@ -157,7 +157,7 @@ def test_failures_that_cannot_be_told_apart_are_told_by_their_number() -> None:
     vera = client_of("vera", Role.VIEWER)
     with failing("release__agent"):
         words = [concern.message for concern in vera.get("/admin/").context["alerts"]]
-    assert words[:2] == ["Kinds of failures: could not be checked", "Failed, past hour: 1, of 1 turns"]
+    assert words[:2] == ["Kinds of failures: could not be checked", "Failed, past hour: 1, of 1 turns asked in it"]
 
 
 def test_turns_failed_by_operators_alarm_nobody() -> None:

@@ -11,7 +11,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from agents.models import Agent, AgentSession, Feedback, Handoff, Message, Turn
+from agents.journal.compaction import compact_turns
+from agents.journal.turn_texts import store_turn_texts
+from agents.models import Agent, AgentSession, Feedback, Handoff, Message, Turn, TurnText
 from agents.sessions import give_feedback
 from foundation.clock import now
 from memory.enums import MemoryScope, MemorySource
@@ -96,6 +98,23 @@ def test_a_task_whose_question_got_another_branch_is_not_completed(first: bool) 
     asked_and_answered(ada, "Once", parent=before)
     asked_and_answered(ada, "Twice", parent=before)
     assert completed() == (1, 2) if first else (2, 3)
+
+
+def test_a_task_that_was_asked_again_stays_so_when_its_words_are_stored() -> None:
+    ada, bob, carl = conversation(), conversation("bob"), conversation("carl")
+    for text in ("Same", "Same", "Other"):
+        asked_and_answered(ada, text)
+    asked_and_answered(bob, "Once", parent=None)
+    asked_and_answered(bob, "Twice", parent=None)
+    before = said(asked_and_answered(carl, "Before"), "agent").pk
+    for text in ("First", "Second", "Third"):
+        asked_and_answered(carl, text, parent=before)
+    assert completed() == (5, 9)
+    turns = list(Turn.objects.values_list("agent_session", "pk"))
+    store_turn_texts([turn for _, turn in turns])
+    compact_turns(turns)
+    assert completed() == (5, 9)
+    assert TurnText.objects.filter(repeated_turns__isnull=False).count() == 4
 
 
 def test_a_question_that_is_asked_again_after_ten_minutes_is_a_new_one() -> None:

@@ -189,6 +189,24 @@ def test_a_runner_that_does_not_begin_is_not_waited_for_and_does_not_begin_later
     assert send_heartbeat(runner.pk, running=0).action is None
 
 
+def test_a_runner_that_never_says_what_came_of_an_action_can_be_restarted() -> None:
+    runner, oskar = full_runner(), operator()
+    watch_performance()
+    row = apply_recommendation(oskar, recommendation_id=only().pk)
+    assert start_action(runner.pk, row.pk)
+    later(6)
+    watch_performance()
+    assert (only().status, only().outcome) == ("failed", "The runner began, and has not said what came of it.")
+    sample(runner, memory=90.0)
+    watch_performance()
+    restart = apply_recommendation(oskar, recommendation_id=only(RESTART).pk)
+    action = send_heartbeat(runner.pk, running=0).action
+    assert action is not None
+    assert (action.id, action.name) == (restart.pk, "restart")
+    finish_action(runner.pk, row.pk, "Late.")
+    assert Runner.objects.get(pk=runner.pk).action_finished_at is None
+
+
 def test_a_slow_runner_gets_fewer_turns_says_so_and_gets_all_again() -> None:
     runner = make_runner()
     sample(runner, seconds=9.0)
@@ -234,6 +252,45 @@ def test_the_limit_of_a_runner_that_is_gone_is_over() -> None:
     kill(runner)
     watch_performance()
     assert only(REBALANCING).reverted_at is not None
+
+
+def limited_runner() -> Runner:
+    """A runner that claims less since a recommendation was applied, and has not said so yet."""
+    runner = make_runner()
+    sample(runner, seconds=9.0)
+    sample(make_runner("host-2"))
+    automatic(REBALANCING)
+    watch_performance()
+    assert send_heartbeat(runner.pk, running=2).claim_limit == 4
+    return runner
+
+
+def test_a_limit_whose_runner_has_not_said_so_in_time_is_taken_back() -> None:
+    runner = limited_runner()
+    later(3)
+    watch_performance()
+    assert only(REBALANCING).status == "failed"
+    assert send_heartbeat(runner.pk, running=2).claim_limit is None, "nobody would ever raise it"
+
+
+def test_a_runner_that_was_silent_for_a_while_does_not_keep_its_limit_for_ever() -> None:
+    runner = limited_runner()
+    later(1)
+    sample(runner, passes=1, seconds=9.0, turns=80, figures={"claim_limit": 4, "seconds_total": 720.0})
+    watch_performance()
+    assert only(REBALANCING).status == "applied"
+    kill(runner)
+    watch_performance()
+    assert only(REBALANCING).reverted_at is not None
+    assert send_heartbeat(runner.pk, running=2).claim_limit is None, "it was not dead after all"
+
+
+def test_a_runner_that_was_silent_while_its_limit_was_new_gets_all_turns_again() -> None:
+    runner = limited_runner()
+    kill(runner)
+    watch_performance()
+    assert only(REBALANCING).status == "failed"
+    assert send_heartbeat(runner.pk, running=2).claim_limit is None, "it was not dead after all"
 
 
 def test_only_who_may_applies_and_dismisses_and_only_what_is_open() -> None:

@@ -81,6 +81,12 @@ def test_every_gauge_is_sampled_and_not_again_within_its_interval() -> None:
 
 
 @pytest.mark.django_db
+def test_a_clock_that_was_put_back_stops_no_samples() -> None:
+    GaugeSample.objects.create(metric=Gauge.QUEUE_DEPTH, labels={}, at=now() + timedelta(days=1), value=0.0)
+    assert gauges_are_due()
+
+
+@pytest.mark.django_db
 def test_an_empty_queue_has_no_age_and_a_host_that_is_gone_no_memory() -> None:
     store(ProcessKind.RUNNER)
     ProcessSample.objects.update(at=now() - timedelta(minutes=5))

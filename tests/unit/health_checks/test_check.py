@@ -51,11 +51,11 @@ def said(findings: Sequence[Finding]) -> tuple[Level, str, str]:
 def test_one_failed_turn_is_a_warning_and_more_than_five_percent_are_an_alarm(failed: int, level: Level) -> None:
     assert FAILED_PERCENT == 5
     figures = CurrentTurns(turns=100, failed=failed)
-    assert said(agent_checks.evaluate_failed(figures)) == (level, str(failed), "of 100 turns")
+    assert said(agent_checks.evaluate_failed(figures)) == (level, str(failed), "of 100 turns asked in it")
 
 
 def test_an_hour_without_turns_is_a_good_one() -> None:
-    assert said(agent_checks.evaluate_failed(CurrentTurns())) == (GOOD, "0", "of 0 turns")
+    assert said(agent_checks.evaluate_failed(CurrentTurns())) == (GOOD, "0", "of 0 turns asked in it")
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,8 @@ from agents import tasks
 from agents.domain.message_parts import reasoning_part, text_part
 from agents.journal import fenced_writes
 from agents.journal.turn_texts import MAX_PART_CHARACTERS, store_turn_texts
-from agents.management.demo.loading import load
-from agents.management.demo.removal import remove
-from agents.models import Agent, AgentSession, Turn, TurnText
-from agents.sessions import delete_expired_sessions, delete_session, turn_search
+from agents.models import Agent, AgentSession, Turn
+from agents.sessions import turn_search
 from foundation.clock import now
 from tests.support.consoles import client_of, list_of
 from tests.support.conversations import Conversation, answer, claimed, conversation, done, ending, fail
@@ -159,23 +157,6 @@ def test_an_action_on_all_that_match_is_done_to_those_of_all_pages(monkeypatch: 
     form = {"action": "retry", "_selected_action": [str(turns[0])], "select_across": "1", "index": "0"}
     page = olga.post(f"{list_of(Turn)}?words=break&before={turns[1]}", form)
     assert "This is about 3 turns." in page.content.decode()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_what_is_indexed_goes_with_its_session_in_every_way_there_is() -> None:
-    ada, bob = conversation(), conversation("bob")
-    for one in (ada, bob):
-        exchange(one, "Remember me", "Not for long.")
-    index()
-    assert TurnText.objects.count() == 2
-    delete_session(ada.actor, session_id=ada.session_id, expected_version=None)
-    AgentSession.objects.update(expires_at=now() - timedelta(days=9), updated_at=now() - timedelta(days=9))
-    assert delete_expired_sessions(limit=10) == 1
-    assert not TurnText.objects.exists()
-    load(turns=30, seed=1, until=now(), report=lambda _: None)
-    assert TurnText.objects.count() == 30
-    remove(report=lambda _: None)
-    assert not TurnText.objects.exists()
 
 
 def test_a_turn_is_stored_once_and_one_that_is_gone_is_no_error() -> None:

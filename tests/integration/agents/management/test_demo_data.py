@@ -18,16 +18,20 @@ from agents.models import (
     Agent,
     AgentSession,
     CallRollup,
+    CompletionRequest,
     Event,
     Feedback,
+    HistorySummary,
     Message,
     Release,
     Runner,
     Step,
     Turn,
     TurnRollup,
+    UtilityCall,
 )
 from agents.sessions.snapshots import build_snapshot
+from monitoring.models import DebugMode, TraceSettings
 from tests.support.conversations import conversation, nothing_yet
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -112,6 +116,24 @@ def test_an_installation_in_use_is_left_alone_unless_told_and_gets_back_what_it_
     call_command("demo_data", remove=True, stdout=StringIO())
     assert [model.objects.count() for model in EVERYTHING] == had
     assert ada.statuses() == ["queued"]
+
+
+def test_what_was_added_to_a_demo_since_goes_with_it() -> None:
+    fill(20)
+    agent = Agent.objects.order_by("slug").first()
+    assert agent is not None
+    TraceSettings.objects.create(agent=agent, sample_percent=50)
+    DebugMode.objects.create(agent=agent, reason="a look", begun_by="ada", until=datetime(2030, 1, 1, tzinfo=UTC))
+    message = Message.objects.select_related("agent_session").order_by("pk").first()
+    assert message is not None
+    session = message.agent_session
+    HistorySummary.objects.create(
+        agent_session=session, through=message, through_ordinal=1, text="So far.", route="a:b"
+    )
+    UtilityCall.objects.create(user=session.user, agent_session=session, purpose="title", route="a:b")
+    CompletionRequest.objects.create(principal="u:1", fingerprint=b"1" * 32, agent_session=session, turn_id=message.pk)
+    call_command("demo_data", remove=True, stdout=StringIO())
+    assert [model.objects.exists() for model in EVERYTHING] == [False] * 12
 
 
 def test_a_load_that_is_broken_off_leaves_nothing() -> None:

@@ -139,6 +139,14 @@ def test_what_was_said_leaves_only_for_an_agent_that_says_so(receiver: OtlpRecei
     assert (tool["gen_ai.tool.call.arguments"], tool["gen_ai.tool.call.result"]) == ('{"a": 1}', '{"content": "five"}')
 
 
+def test_secrets_do_not_leave_with_what_was_said(receiver: OtlpReceiver) -> None:
+    ada = answered("Is sk-abcdefgh12345678 a key?")
+    TraceSettings.objects.create(agent_id=ada.row.agent_id, exports_content=True)
+    assert export(receiver) == 1
+    question = attributes_of(receiver.named("invoke_agent Demo"))["gen_ai.input.messages"]
+    assert "Is [scrubbed] a key?" in question
+
+
 def test_a_failed_turn_says_its_error_and_nothing_of_its_words(receiver: OtlpReceiver) -> None:
     conversation().ask()
     fail(claimed())

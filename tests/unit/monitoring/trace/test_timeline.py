@@ -134,6 +134,13 @@ def test_a_turn_that_waits_and_comes_back_has_a_wait_and_a_context_of_each_claim
     )
 
 
+def test_the_wait_before_a_first_call_is_no_reading_of_the_context() -> None:
+    parked = step(1, "model", 1, 10, name="openai:a", details={"seconds": 2.0})
+    events = [TurnEvent("turn.started", at(1)), TurnEvent("turn.retry_wait", at(1.1)), TurnEvent("turn.started", at(7))]
+    timeline = make_timeline(turn(epoch=2), [parked], events, [], now=at(99))
+    assert parts(timeline) == [("queue", 0, 1), ("wait", 1.1, 7), ("context", 7, 8), ("model", 8, 10)]
+
+
 def test_what_has_not_ended_goes_on_until_now() -> None:
     queued = turn(started_at=None, finished_at=None, status="queued", epoch=0)
     timeline = make_timeline(queued, [], [], [], now=at(3))
