@@ -14,18 +14,18 @@ from typing import Final
 # of them and stands here waits for starts, ends and timeouts.
 LONGEST: Final = (
     "tests/browser",  # 200
-    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 50
+    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 65
     "tests/end_to_end/test_bad_input.py",  # 50
-    "tests/end_to_end/test_chaos_short.py",  # 35
-    "tests/end_to_end/bandstand/embedded/test_cluster.py",  # 12
-    "tests/end_to_end/test_declared_input.py",  # 40, with the guide
-    "tests/end_to_end/bandstand/test_secret_canaries.py",  # 13
+    "tests/end_to_end/test_chaos_short.py",  # 50
+    "tests/end_to_end/test_declared_input.py",  # 50, with the guide
+    "tests/end_to_end/bandstand/embedded/test_cluster.py",  # 15
+    "tests/end_to_end/bandstand/test_secret_canaries.py",  # 18
     "tests/unit/agents/llm/pydantic_ai/test_adapter.py",  # 6
     "tests/unit/agents/llm/test_conformance.py",  # 5
     "tests/end_to_end/test_access_matrix.py",  # 18
-    "tests/end_to_end/agents/openai_api/test_openai_client.py",  # 15
-    "tests/end_to_end/test_websocket_cuts.py",  # 14
-    "tests/end_to_end/bandstand/web/test_server.py",  # 6
+    "tests/end_to_end/agents/openai_api/test_openai_client.py",  # 12
+    "tests/end_to_end/test_websocket_cuts.py",  # 12
+    "tests/end_to_end/bandstand/web/test_server.py",  # 9
     "tests/end_to_end/ratelimits/test_two_web_processes.py",  # 6
     "tests/integration/agents/journal/test_replay_after_waits.py",  # 10
     "tests/integration/agents/journal/test_turn_machine.py",  # 8
