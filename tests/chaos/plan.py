@@ -92,7 +92,7 @@ EVERY_POINT = Plan(
 # Few processes: to start one costs more than anything that happens to it.
 SHORT = Plan(
     "short",
-    runner_kills=3,
+    runner_kills=2,
     web_kills=1,
     database_kills=1,
     drains=1,
@@ -103,7 +103,7 @@ SHORT = Plan(
     flaky=25,
     points=SHORT_POINTS,
     stops=PAUSE_POINTS[:1],
-    runners=3,
+    runners=2,
     sessions=8,
     spares_last_attempts=True,
 )

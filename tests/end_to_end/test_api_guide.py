@@ -19,7 +19,7 @@ from bandstand.web.transport import NO_HTTPS, NO_UPGRADE
 from foundation.errors import BandstandError
 from rest.problem_responses import http_status
 from tests.browser.chromium import chromium, executable
-from tests.support.deployment import Deployment, deployment
+from tests.support.deployment import Deployment
 from tests.support.people import PASSWORD
 from tests.support.surroundings import ROOT
 
@@ -56,12 +56,6 @@ def fits(printed: str, expected: str) -> bool:
     return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with deployment(tmp_path_factory.mktemp("deployment")) as started:
-        yield started
-
-
 def client_of(running: Deployment) -> dict[str, str]:
     """The environment of a developer's program."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
@@ -71,7 +65,7 @@ def client_of(running: Deployment) -> dict[str, str]:
         "PATH": path,
         "NO_PROXY": "127.0.0.1",
         "BANDSTAND_URL": running.url,
-        "BANDSTAND_API_KEY": running.keys["ada"],
+        "BANDSTAND_API_KEY": running.keys["grace"],
     }
 
 
@@ -204,7 +198,7 @@ def test_generated_clients_do_what_the_guide_says(running: Deployment, tmp_path:
 
 async def sign_in(page: Page, running: Deployment) -> None:
     await page.goto(f"{running.url}/login/")
-    await page.fill("[name=username]", "ada")
+    await page.fill("[name=username]", "grace")
     await page.fill("[name=password]", PASSWORD)
     await page.press("[name=password]", "Enter")
     await page.wait_for_selector("[name=password]", state="detached")

@@ -13,7 +13,7 @@ import requests
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.support.declared import schema
-from tests.support.deployment import Deployment, deployment
+from tests.support.deployment import Deployment
 
 Test: TypeAlias = Callable[..., None]
 
@@ -129,12 +129,6 @@ class Caller:
 
     def close(self) -> None:
         self._http.close()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with deployment(tmp_path_factory.mktemp("deployment")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,8 @@ UNLIMITED = dict.fromkeys(
 
 
 class Deployment:
-    """What runs, and the keys of its people: `ada` and `eve` chat; `reader` is a key of Ada's that may only read."""
+    """What runs, and the keys of its people: `ada`, `eve` and `grace` chat; `reader` is a key of Ada's that may only
+    read."""
 
     def __init__(self, url: str, keys: dict[str, str]) -> None:
         self.url = url
@@ -70,9 +71,9 @@ def seed() -> None:
     from tests.support.people import agent, key_of, person
 
     agent(tools=["calculator", "clock"])
-    ada, eve = person("ada", Role.USER), person("eve", Role.USER)
-    everyday = {Scope.READ, Scope.CHAT}
-    print(json.dumps({"ada": key_of(ada, everyday), "eve": key_of(eve, everyday), "reader": key_of(ada, {Scope.READ})}))
+    people = {name: person(name, Role.USER) for name in ("ada", "eve", "grace")}
+    keys = {name: key_of(user, {Scope.READ, Scope.CHAT}) for name, user in people.items()}
+    print(json.dumps({**keys, "reader": key_of(people["ada"], {Scope.READ})}))
 
 
 def _seeded(env: dict[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """In which order tests run, and which of them in one process.
 
-A file's tests run in one process, so that what they share is made once. The folder of the browser is one such file.
+A file's tests run in one process, so that what they share is made once. The folder of the browser is one such file, and
+files that share an installation are one.
 What takes longest begins first: it decides when the whole run is over.
 """
 
@@ -13,28 +14,31 @@ from typing import Final
 # of them and stands here waits for starts, ends and timeouts.
 LONGEST: Final = (
     "tests/browser",  # 200
-    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 50
+    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 65
     "tests/end_to_end/test_bad_input.py",  # 50
-    "tests/end_to_end/test_chaos_short.py",  # 35
-    "tests/end_to_end/bandstand/embedded/test_cluster.py",  # 12
-    "tests/end_to_end/test_declared_input.py",  # 20
-    "tests/end_to_end/bandstand/test_secret_canaries.py",  # 13
+    "tests/end_to_end/test_chaos_short.py",  # 50
+    "tests/end_to_end/test_declared_input.py",  # 50, with the guide
+    "tests/end_to_end/bandstand/embedded/test_cluster.py",  # 15
+    "tests/end_to_end/bandstand/test_secret_canaries.py",  # 18
     "tests/unit/agents/llm/pydantic_ai/test_adapter.py",  # 6
     "tests/unit/agents/llm/test_conformance.py",  # 5
     "tests/end_to_end/test_access_matrix.py",  # 18
-    "tests/end_to_end/agents/openai_api/test_openai_client.py",  # 15
-    "tests/end_to_end/test_api_guide.py",  # 15
-    "tests/end_to_end/test_websocket_cuts.py",  # 14
-    "tests/end_to_end/bandstand/web/test_server.py",  # 6
+    "tests/end_to_end/agents/openai_api/test_openai_client.py",  # 12
+    "tests/end_to_end/test_websocket_cuts.py",  # 12
+    "tests/end_to_end/bandstand/web/test_server.py",  # 9
     "tests/end_to_end/ratelimits/test_two_web_processes.py",  # 6
     "tests/integration/agents/journal/test_replay_after_waits.py",  # 10
     "tests/integration/agents/journal/test_turn_machine.py",  # 8
 )
 
+# A file whose tests share a process with those of another one.
+TOGETHER: Final = {"tests/end_to_end/test_api_guide.py": "tests/end_to_end/test_declared_input.py"}
+
 
 def unit_of(nodeid: str) -> str:
     """The file or folder whose tests share a process."""
     file = nodeid.split("::", 1)[0]
+    file = TOGETHER.get(file, file)
     folder = str(PurePosixPath(file).parent)
     return folder if folder in LONGEST else file
 
