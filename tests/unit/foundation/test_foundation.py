@@ -161,6 +161,7 @@ async def test_work_that_is_cancelled_before_its_turn_is_not_done() -> None:
 
 
 async def test_the_probes_thread_answers_while_all_others_are_busy() -> None:
+    close_db_threads()  # those of earlier tests may have a connection, which this one may not look at
     go_on = threading.Event()
     blocking = [asyncio.create_task(in_db_thread(go_on.wait, 10)) for _ in range(2 * db_threads.DATABASE_THREADS)]
     await asyncio.sleep(0)
