@@ -239,7 +239,7 @@ def _turn_charts(figures: PeriodFigures | None) -> Iterator[Chart]:
             Series("failed", "bad", [bucket.failed for bucket in buckets], [link.failed() for link in links]),
         ],
         shape=ChartShape.BARS,
-        format_value=_whole,
+        format_value=_format_whole_number,
         top=integer_top(max(turns, default=0)),
         summary=f"{sum(turns):,} ended, {figures.total.failed:,} failed; busiest {_width_name(axis.bucket)}: "
         f"{max(turns, default=0):,}",
@@ -275,9 +275,9 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: DashboardRange, at: da
         axis,
         [Series("waiting", "p95", queued), Series("running", "used", running)],
         shape=ChartShape.LINES,
-        format_value=_whole,
+        format_value=_format_whole_number,
         top=integer_top(max((value for value in (*queued, *running) if value is not None), default=0)),
-        summary=_highest("longest", queued, _whole),
+        summary=_highest("longest", queued, _format_whole_number),
         empty_words=NO_SAMPLES,
     )
     yield make_chart(
@@ -322,7 +322,7 @@ def _seconds_mark(value: float) -> str:
     return f"{value:g} s"
 
 
-def _whole(value: float) -> str:
+def _format_whole_number(value: float) -> str:
     return format_count(round(value))
 
 

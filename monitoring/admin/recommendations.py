@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,15 +202,8 @@ class RecommendationAdmin(ReadOnlyAdmin):
             back=row_url(row),
             danger=row.kind == RecommendationKind.AGENT_RESTART,
         )
-        if confirmation is not None:
-            return confirmation
-        try:
-            apply_recommendation(user_actor(request.user), recommendation_id=row.pk)
-        except BandstandError as error:
-            messages.error(request, error.detail)
-        else:
-            messages.success(request, "It is done after the runner's next heartbeat; the outcome is shown here then.")
-        return HttpResponseRedirect(row_url(row))
+        done = "It is done after the runner's next heartbeat; the outcome is shown here then."
+        return confirmation or _decide(request, row, apply_recommendation, done)
 
     @action(description="Dismiss", permissions=["dismiss"], url_path="dismiss", icon="close")
     def dismiss(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -225,15 +218,7 @@ class RecommendationAdmin(ReadOnlyAdmin):
             yes="Dismiss",
             back=row_url(row),
         )
-        if confirmation is not None:
-            return confirmation
-        try:
-            dismiss_recommendation(user_actor(request.user), recommendation_id=row.pk)
-        except BandstandError as error:
-            messages.error(request, error.detail)
-        else:
-            messages.success(request, "The recommendation is dismissed.")
-        return HttpResponseRedirect(row_url(row))
+        return confirmation or _decide(request, row, dismiss_recommendation, "The recommendation is dismissed.")
 
     @action(description="Who applies what", permissions=["policy"], url_path="apply-modes", icon="tune")
     def apply_modes(self, request: HttpRequest) -> HttpResponse:
@@ -320,3 +305,14 @@ def _seconds(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1f} %"
+
+
+def _decide(request: HttpRequest, row: Recommendation, decide: Callable[..., object], done: str) -> HttpResponse:
+    """Apply or dismiss a recommendation, and say on its page how that went."""
+    try:
+        decide(user_actor(request.user), recommendation_id=row.pk)
+    except BandstandError as error:
+        messages.error(request, error.detail)
+    else:
+        messages.success(request, done)
+    return HttpResponseRedirect(row_url(row))
