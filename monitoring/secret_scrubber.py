@@ -12,5 +12,7 @@ from foundation.scrubbing import Scrubber
 def secret_scrubber() -> Callable[[str], str]:
     """A function that returns a text without the secrets of this installation, and without what is shaped like a
     key."""
-    password = settings.DATABASES["default"].get("PASSWORD") or ""
-    return Scrubber([*settings.BANDSTAND.secrets(), str(password)]).text
+    config = settings.BANDSTAND
+    mail_server = config.mail_server
+    passwords = [settings.DATABASES["default"].get("PASSWORD"), mail_server.password if mail_server else None]
+    return Scrubber([*config.secrets(), *(str(password) for password in passwords if password)]).text
