@@ -32,6 +32,16 @@ class SchedulingConfig(AppConfig):
                 retentions=(Retention("Job runs", _job_runs_kept, "BANDSTAND_JOB_RUN_DAYS"),),
             )
         )
+        register(
+            Job(
+                "vacuum and analyse tables",
+                "scheduling.table_upkeep.maintain_tables",
+                "Vacuums and analyses the tables for which PostgreSQL's autovacuum has not, at its pace. What is locked "
+                "is left for the next time.",
+                "tables vacuumed or analysed",
+                every_minutes=30,
+            )
+        )
         register_audit_targets(AuditTarget("schedule", "schedule", "admin:scheduling_schedule_change"))
         register_entries(
             Entry("Operations", 2, "Schedules", "scheduling.schedule", "schedule"),
