@@ -36,8 +36,8 @@ class SchedulingConfig(AppConfig):
             Job(
                 "vacuum and analyse tables",
                 "scheduling.table_upkeep.maintain_tables",
-                "Vacuums and analyses the tables for which PostgreSQL's autovacuum has not, at its pace. What is locked "
-                "is left for the next time.",
+                "Vacuums and analyses the tables for which PostgreSQL's autovacuum has not, at its pace. What is "
+                "locked is left for the next time.",
                 "tables vacuumed or analysed",
                 every_minutes=30,
             )

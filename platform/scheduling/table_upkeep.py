@@ -69,7 +69,10 @@ def maintain_tables() -> int:
     """Vacuum and analyse what is due, outside transactions and at autovacuum's pace; return the number of tables.
 
     Tables that somebody has locked are skipped, those that take two minutes are given up for now; both are due again.
+    Within a transaction, where PostgreSQL refuses to vacuum, it does nothing.
     """
+    if connection.in_atomic_block:
+        return 0
     ends_at = monotonic() + BEGIN_SECONDS
     treated = 0
     for table in due_tables():

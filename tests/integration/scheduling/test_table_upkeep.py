@@ -89,9 +89,7 @@ def test_a_partitioned_table_which_autovacuum_never_analyses_is_analysed_once_a_
     maintain_tables()
     assert due("monitoring_span") == []
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT last_analyze > now() - interval '1 minute' FROM pg_stat_user_tables WHERE relname = 'monitoring_span'"
-        )
+        cursor.execute("SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'monitoring_span'")
         assert cursor.fetchone() == (True,)
 
 
