@@ -1,8 +1,27 @@
 """The app `agents`: its scheduled jobs, and what it registers with the platform."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
-from foundation.job_registry import Job, register
+from foundation.durations import format_days
+from foundation.job_registry import Job, Retention, register
+
+
+def _client_sessions_kept() -> str:
+    return f"{settings.BANDSTAND.client_session_hours} hours, if the request does not say otherwise"
+
+
+def _minutes_kept() -> str:
+    from agents.models.rollups import MINUTES_REACH
+
+    return format_days(MINUTES_REACH.days)
+
+
+def _hours_kept() -> str:
+    from agents.models.rollups import HOURS_REACH
+
+    return format_days(HOURS_REACH.days)
+
 
 JOBS = (
     Job(
@@ -33,6 +52,9 @@ JOBS = (
         "Deletes conversations that were to be kept for a time only, such as those of OpenAI clients.",
         "sessions deleted",
         every_minutes=10,
+        retentions=(
+            Retention("Conversations of clients of /v1", _client_sessions_kept, "BANDSTAND_CLIENT_SESSION_HOURS"),
+        ),
     ),
     Job(
         "delete slots of lost web processes",
@@ -47,13 +69,19 @@ JOBS = (
         "Forgets after 48 hours by what repeated requests of OpenAI clients are recognized.",
         "requests forgotten",
         every_minutes=60,
+        retentions=(Retention("What repeated requests of /v1 are recognized by", "48 hours"),),
     ),
     Job(
         "delete old counters",
         "agents.journal.rollups.delete_old_rollups",
-        "Deletes the counters of single minutes after two days and those of hours after 90; those of days stay.",
+        "Deletes the counters of single minutes and of hours when nothing reads them any more; those of days stay.",
         "counters deleted",
         every_minutes=60,
+        retentions=(
+            Retention("Counters of turns per minute", _minutes_kept),
+            Retention("Counters of turns per hour", _hours_kept),
+            Retention("Counters of turns per day", "for ever"),
+        ),
     ),
     Job(
         "end lost calls for side work",
@@ -68,6 +96,7 @@ JOBS = (
         "Forgets routes to models that no process has begun to use for 90 days.",
         "routes forgotten",
         every_minutes=1440,
+        retentions=(Retention("Routes that nobody uses", "90 days"),),
     ),
     Job(
         "delete old runners",
@@ -75,6 +104,7 @@ JOBS = (
         "Forgets runners that are gone for a week.",
         "runners forgotten",
         every_minutes=60,
+        retentions=(Retention("Runners that are gone", "7 days"),),
     ),
 )
 

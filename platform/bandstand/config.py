@@ -174,6 +174,7 @@ Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
 MemoryLimit: TypeAlias = Annotated[int, Field(ge=10, le=10_000_000)]
 Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
+Days: TypeAlias = Annotated[int, Field(ge=1, le=3650)]
 Percent: TypeAlias = Annotated[float, Field(ge=1, le=100)]
 
 _BREAKER = BreakerPolicy()
@@ -309,6 +310,12 @@ class Config(BaseSettings):
     failed_logins_per_account: Limit = Field(50, alias="BANDSTAND_FAILED_LOGINS_PER_ACCOUNT")
     bad_keys_per_minute: Limit = Field(60, alias="BANDSTAND_BAD_KEYS_PER_MINUTE")
 
+    # For how many days things are kept; see `foundation.job_registry.Retention`.
+    log_days: Days = Field(30, alias="BANDSTAND_LOG_DAYS")
+    span_days: Annotated[int, Field(ge=1, le=365)] = Field(30, alias="BANDSTAND_SPAN_DAYS")
+    sample_days: Annotated[int, Field(ge=8, le=3650)] = Field(14, alias="BANDSTAND_SAMPLE_DAYS")
+    job_run_days: Days = Field(7, alias="BANDSTAND_JOB_RUN_DAYS")
+
     # E-mail and the audit trail.
     email_url: MailUrl | None = Field(None, alias="EMAIL_URL")
     email_from: Annotated[str, AfterValidator(check_sender)] | None = Field(None, alias="EMAIL_FROM")
@@ -317,6 +324,7 @@ class Config(BaseSettings):
     # Logs, error reports and metrics.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
+    log_megabytes: Annotated[int, Field(ge=4, le=1_000_000)] = Field(100, alias="BANDSTAND_LOG_MEGABYTES")
     sentry_dsn: SecretStr | None = Field(None, alias="SENTRY_DSN")
     otlp_endpoint: Address | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     otlp_headers: Annotated[SecretStr, AfterValidator(_otlp_headers)] | None = Field(

@@ -68,6 +68,8 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/dashboard/": CONSOLE,
     "/admin/guide/": CONSOLE,
     "/admin/patterns/": CONSOLE,
+    "/admin/runbooks/": CONSOLE,
+    "/admin/retention/": CONSOLE,
     "/admin/jsi18n/": CONSOLE,
     "/admin/login/": EVERYBODY,
     "/admin/logout/": NOBODY,
