@@ -344,6 +344,11 @@ class Config(BaseSettings):
         return self.liveness_file or self.data_dir / "run" / "runner.alive"
 
     @property
+    def scheduler_liveness_file(self) -> Path:
+        """The file that the scheduler touches each second while it works."""
+        return self.liveness_file or self.data_dir / "run" / "scheduler.alive"
+
+    @property
     def base_url(self) -> str:
         """The public base URL, or else the local one."""
         if self.public_url:

@@ -1,5 +1,5 @@
-"""Probes (`/health`, `/ready`, `/ready/self`, `/info`, `/metrics`), before all other middleware: they come without public host name
-and TLS.
+"""Probes (`/health`, `/ready`, `/ready/self`, `/info`, `/metrics`), before all other middleware: they come without
+public host name and TLS.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ READY_SECONDS = 4.0  # probes time out later, and would then consider the proces
 class ProbeMiddleware:
     """Responds to probes; passes every other request on.
 
-    `/health`, `/livez`: this process is alive; touches nothing. `/ready`, `/readyz`: the installation works: 200, or 503
-    with what fails. `/ready/self`: this process can answer, whatever runs beside it: the same for its own parts.
+    `/health`, `/livez`: this process is alive; touches nothing. `/ready`, `/readyz`: 200 if the installation works, or
+    503 with what fails. `/ready/self`: the same for this process alone, whatever runs beside it.
     `/info`: version of the code and of its schema. `/metrics`: figures for Prometheus, see
     `bandstand.metrics_endpoint`.
     """
