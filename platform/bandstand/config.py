@@ -124,6 +124,18 @@ def _database(value: SecretStr) -> SecretStr:
     return value
 
 
+def _secret_address(value: SecretStr) -> SecretStr:
+    from foundation.http import AddressRefused, parse_target
+
+    address = value.get_secret_value()
+    _web_address(address)
+    try:
+        parse_target(address)
+    except AddressRefused as error:
+        raise ValueError(f"must be an http or https address: {error.detail}") from None
+    return value
+
+
 def _mail_server(value: SecretStr) -> SecretStr:
     read_server(value.get_secret_value())
     return value
@@ -165,6 +177,7 @@ Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
 LongSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_long_enough)]
 HeaderToken: TypeAlias = Annotated[SecretStr, AfterValidator(_header_token)]
 EncryptionKey: TypeAlias = Annotated[SecretStr, AfterValidator(_encryption_key)]
+SecretAddress: TypeAlias = Annotated[SecretStr, AfterValidator(_secret_address)]
 MailUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_mail_server)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
@@ -334,6 +347,12 @@ class Config(BaseSettings):
         "bandstand", alias="OTEL_SERVICE_NAME"
     )
     metrics_token: HeaderToken | None = Field(None, alias="BANDSTAND_METRICS_TOKEN")
+
+    # The supervisor's watchdog; see `bandstand.supervisor.watchdog`. Such addresses are often keys themselves.
+    watchdog_webhook: SecretAddress | None = Field(None, alias="BANDSTAND_WATCHDOG_WEBHOOK")
+    heartbeat_url: SecretAddress | None = Field(None, alias="BANDSTAND_HEARTBEAT_URL")
+    disk_full_percent: Percent = Field(95, alias="BANDSTAND_DISK_FULL_PERCENT")
+    disk_free_megabytes: Annotated[int, Field(ge=0, le=1_000_000)] = Field(1024, alias="BANDSTAND_DISK_FREE_MEGABYTES")
     env_file: Path | None = Field(None, alias="BANDSTAND_ENV_FILE")
 
     @property
@@ -350,6 +369,11 @@ class Config(BaseSettings):
     def runner_liveness_file(self) -> Path:
         """The file that a runner touches each second while it works."""
         return self.liveness_file or self.data_dir / "run" / "runner.alive"
+
+    @property
+    def scheduler_liveness_file(self) -> Path:
+        """The file that the scheduler touches each second while it works."""
+        return self.liveness_file or self.data_dir / "run" / "scheduler.alive"
 
     @property
     def base_url(self) -> str:
