@@ -133,6 +133,7 @@ class AgentsConfig(AppConfig):
                     "turns",
                     "events",
                     "memories",
+                    "turn_schedules",
                     "me",
                 )
             ),
