@@ -40,6 +40,13 @@ JOBS = (
         every_minutes=1,
     ),
     Job(
+        "fire schedules",
+        "agents.tasks.fire_schedules",
+        "Asks agents what people have scheduled, each time once.",
+        "schedules fired",
+        every_minutes=1,
+    ),
+    Job(
         "run bulk actions",
         "agents.tasks.run_bulk_actions",
         "Continues what operators do to many rows at once.",
@@ -70,6 +77,13 @@ JOBS = (
         "requests forgotten",
         every_minutes=60,
         retentions=(Retention("What repeated requests of /v1 are recognized by", "48 hours"),),
+    ),
+    Job(
+        "delete schedules past their time",
+        "agents.sessions.turn_schedules.purge_over_schedules",
+        "Forgets what was to be asked once, 30 days after its time.",
+        "schedules deleted",
+        every_minutes=1440,
     ),
     Job(
         "delete old counters",
@@ -141,6 +155,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("agentsession", "session", "admin:agents_agentsession_change"),
             AuditTarget("turn", "turn", "admin:agents_turn_change"),
             AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
+            AuditTarget("turnschedule", "turn schedule", "admin:agents_turnschedule_change"),
             AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
         )
         register_schema(
@@ -155,6 +170,7 @@ class AgentsConfig(AppConfig):
                     "turns",
                     "events",
                     "memories",
+                    "turn_schedules",
                     "me",
                 )
             ),

@@ -19,6 +19,8 @@ from agents.journal.turn_texts import store_turn_texts
 from agents.models import CompletionRequest, RouteHealth, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
+from agents.sessions.schedule_firing import BATCH as SCHEDULE_BATCH
+from agents.sessions.schedule_firing import fire_due_schedules
 from agents.sessions.turn_episodes import remember_turn, uses_memory
 from foundation.batches import work_in_batches
 from foundation.db_threads import DATABASE_FAULTS
@@ -39,6 +41,9 @@ RUNNER_RETENTION = timedelta(days=7)
 ROUTE_RETENTION = timedelta(days=90)
 
 EXPIRED_BATCH = 200
+
+# What is not fired by then is by the next run, a minute later.
+FIRE_SECONDS = 50
 
 # Nearly all of the minute until the scheduler runs it again.
 BULK_SECONDS = 55
@@ -130,6 +135,13 @@ def delete_expired() -> int:
     """Delete expired sessions, for at most 40 seconds; return their number."""
     return work_in_batches(
         lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=COMPACT_SECONDS, full=EXPIRED_BATCH
+    )
+
+
+def fire_schedules() -> int:
+    """Fire the schedules that are due, for at most 50 seconds; return their number."""
+    return work_in_batches(
+        lambda _: fire_due_schedules(limit=SCHEDULE_BATCH), seconds=FIRE_SECONDS, full=SCHEDULE_BATCH
     )
 
 

@@ -265,6 +265,8 @@ class Config(BaseSettings):
         COMPLETION_BYTES // MEBIBYTE, alias="BANDSTAND_COMPLETION_MEBIBYTES"
     )
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
+    schedules_per_user: Count = Field(50, alias="BANDSTAND_SCHEDULES_PER_USER")
+    schedule_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(15, alias="BANDSTAND_SCHEDULE_MINUTES")
 
     # The circuit breakers of routes, and what is respected of providers' limits; see `agents.routing`.
     breaker_failures: Count = Field(_BREAKER.failures, alias="BANDSTAND_BREAKER_FAILURES")

@@ -47,6 +47,7 @@ PAGES: dict[str, str | None] = {
     "/": "/login/",
     "/help/": "/login/",
     "/memories/": "/login/",
+    "/schedules/": "/login/",
     "/login/": None,
     "/password/<uidb64>/<token>/": None,
     "/password/forgotten/": None,

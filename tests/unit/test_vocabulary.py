@@ -20,7 +20,7 @@ _SHARED_MODULES = {
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
         "agents api_keys audit bulk_actions events feedback groups me memories messages recommendations rollups routes "
-        "runners sessions steps turns users utility_calls"
+        "runners sessions steps turn_schedules turns users utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",
     "the one door to the objects of people, in each room": "access",
