@@ -113,12 +113,11 @@ def test_slack_s_address_is_a_secret_and_only_its_origin_is_shown() -> None:
 def test_no_secret_stands_in_audit_logs_or_errors(there: Receiver) -> None:
     with capture_logs() as logs:
         slack = save(Kind.SLACK, f"http://{there.origin}/canary0secret0token").channel
-        save(Kind.PAGERDUTY, ROUTING_KEY)
-        for row in NotificationChannel.objects.all():
+        pagerduty = save(Kind.PAGERDUTY, ROUTING_KEY).channel
+        for row, status, echo in ((slack, 500, "canary0secret0token"), (pagerduty, 400, ROUTING_KEY)):
             queue(row)
-        there.refuse(500, b"canary0secret0token")
-        there.refuse(400, ROUTING_KEY.encode())
-        deliver_due()
+            there.refuse(status, echo.encode())
+            deliver_due(channel_ids=[row.pk])
         with pytest.raises(InvalidInput) as refused:
             save(Kind.SLACK, "ftp://canary0secret0token", on=slack)
     texts = [str(logs), str(refused.value), *map(str, AuditEntry.objects.values_list("detail", flat=True))]
