@@ -119,6 +119,14 @@ class Migration(migrations.Migration):
                 ),
                 ("version", models.PositiveIntegerField(default=1)),
                 ("evaluated_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "value",
+                    models.FloatField(
+                        editable=False,
+                        help_text="Of the newest evaluation that had one; of several the nearest to firing.",
+                        null=True,
+                    ),
+                ),
                 ("evaluation_failures", models.PositiveIntegerField(default=0, editable=False, help_text="In a row.")),
                 ("evaluation_error", models.CharField(blank=True, default="", editable=False, max_length=300)),
                 (

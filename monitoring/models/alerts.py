@@ -90,6 +90,9 @@ class AlertRule(models.Model):
     version = models.PositiveIntegerField(default=1)
     # Of the evaluations: written by the evaluator alone.
     evaluated_at = models.DateTimeField(null=True, editable=False)
+    value = models.FloatField(
+        null=True, editable=False, help_text="Of the newest evaluation that had one; of several the nearest to firing."
+    )
     evaluation_failures = models.PositiveIntegerField(default=0, editable=False, help_text="In a row.")
     evaluation_error = models.CharField(max_length=300, blank=True, default="", editable=False)
 
