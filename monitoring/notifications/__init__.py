@@ -1,0 +1,1 @@
+"""Channels, and the delivery of notifications."""
