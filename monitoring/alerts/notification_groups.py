@@ -1,7 +1,8 @@
 """Which notifications the alerts of a rule give reason to, and when: grouped, repeated, held back by silences.
 
 A group of alerts has one key from its first alert until none of it fires. People hear of an alert once, then at the
-rule's repeat interval; of more alerts of a group at most once in `GROUP_SECONDS`; and of its end if they heard of it.
+rule's repeat interval; of more alerts of a group at most once in `GROUP_SECONDS`; and of the group's end if they heard
+of it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from django.db.models import Q
+
 from monitoring.alerts.alert_content import describe_alerts, describe_evaluation
 from monitoring.alerts.suppression import Suppression, read_suppression
-from monitoring.alerts.transitions import RuleAlerts
+from monitoring.alerts.transitions import MAX_OPEN_ALERTS, RuleAlerts
 from monitoring.models import Alert, AlertRule, Grouping, Notification, NotificationChannel
 from monitoring.notifications.content import NotificationContent
 from monitoring.notifications.outbox import queue_notification
@@ -45,7 +48,7 @@ def queue_notifications(outcomes: Iterable[RuleAlerts], at: datetime) -> int:
     suppression = read_suppression([outcome.rule for outcome in concerned], at)
     unheard = _read_unheard(concerned)
     queued = sum(_queue_for_rule(outcome, suppression, unheard, at) for outcome in concerned)
-    alerts = [alert for outcome in concerned for alert in outcome.firing] + unheard
+    alerts = [alert for outcome in concerned for alert in [*outcome.firing, *outcome.resolved]] + unheard
     Alert.objects.bulk_update(alerts, ["suppressed_by", "notified_at"])
     return queued
 
@@ -83,7 +86,7 @@ def _queue_for_rule(outcome: RuleAlerts, suppression: Suppression, unheard: Sequ
         if firing:
             queued += _queue_open(rule, key, firing, [*resolved, *earlier], at)
         else:
-            queued += _queue_end(rule, key, [*resolved, *earlier])
+            queued += _queue_end(rule, key)
     return queued
 
 
@@ -108,9 +111,13 @@ def _queue_open(rule: AlertRule, key: UUID, firing: Sequence[Alert], resolved: S
     return queued
 
 
-def _queue_end(rule: AlertRule, key: UUID, resolved: Sequence[Alert]) -> int:
+def _queue_end(rule: AlertRule, key: UUID) -> int:
     """Queue the end of a group to the channels that heard of it, whatever is silenced now: an incident that was
     opened somewhere is closed there."""
+    members = Alert.objects.filter(group_key=key).exclude(Q(notified_at=None) & ~Q(suppressed_by=""))
+    resolved = list(members.order_by("-id")[:MAX_OPEN_ALERTS])
+    if not resolved:
+        return 0
     channels = NotificationChannel.objects.filter(
         notifications__alerts__group_key=key,
         notifications__kind__in=[Notification.Kind.FIRING, Notification.Kind.REPEAT],
