@@ -1,1 +1,1 @@
-"""Channels, and the delivery of notifications."""
+"""Notifications of alerts: their channels, the outbox, and their delivery."""
