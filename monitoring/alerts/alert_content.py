@@ -10,12 +10,10 @@ from uuid import UUID
 from django.conf import settings
 
 from monitoring.models import Alert, AlertRule, Comparison
-from monitoring.notifications.content import AlertContent, NotificationContent
+from monitoring.notifications.content import MAX_ALERTS, AlertContent, ContentState, NotificationContent
 
-# A notification names so many alerts, and counts the others.
-MAX_ALERTS: Final = 20
-FIRING: Final = "firing"
-RESOLVED: Final = "resolved"
+# Where the runbook has what to do about a rule that cannot be evaluated.
+EVALUATION_RUNBOOK: Final = "/admin/runbooks/#evaluation_failed"
 
 
 def describe_alerts(
@@ -28,7 +26,7 @@ def describe_alerts(
     value = first.value if len(alerts) == 1 else None
     return NotificationContent(
         title=_title(rule, firing, resolved),
-        state=FIRING if firing else RESOLVED,
+        state=ContentState.FIRING if firing else ContentState.RESOLVED,
         severity=rule.severity,
         incident_key=str(group_key),
         rule=rule.name,
@@ -52,7 +50,7 @@ def describe_evaluation(rule: AlertRule, *, incident_key: str, failing_at: datet
     title = f"{rule.name}: cannot be evaluated" if is_failing else f"{rule.name}: can be evaluated again"
     return NotificationContent(
         title=title,
-        state=FIRING if is_failing else RESOLVED,
+        state=ContentState.FIRING if is_failing else ContentState.RESOLVED,
         severity=rule.severity,
         incident_key=incident_key,
         rule=rule.name,
@@ -60,11 +58,8 @@ def describe_evaluation(rule: AlertRule, *, incident_key: str, failing_at: datet
         condition=describe_condition(rule),
         since=failing_at,
         url=rule_url(rule),
-        runbook_url=_absolute(f"/admin/runbooks/#{EVALUATION_RUNBOOK}"),
+        runbook_url=_absolute(EVALUATION_RUNBOOK),
     )
-
-
-EVALUATION_RUNBOOK: Final = "rule_not_evaluated"
 
 
 def describe_condition(rule: AlertRule) -> str:
@@ -126,7 +121,7 @@ def _describe_alert(rule: AlertRule, alert: Alert) -> AlertContent:
     return AlertContent(
         id=str(alert.pk),
         labels=alert.labels,
-        state=alert.state,
+        state=ContentState(alert.state),
         value=alert.value,
         value_text=format_value(rule, alert.value),
         firing_at=alert.firing_at,

@@ -11,8 +11,8 @@ from typing import Final
 import structlog
 
 from monitoring.alerts.label_sets import LabelSet, make_label_set
-from monitoring.alerts.state_machine import AlertState, Change, Standing, Terms, evaluate
-from monitoring.models import Alert, AlertRule, Comparison, NoDataPolicy
+from monitoring.alerts.state_machine import INACTIVE, AlertState, AlertStatus, Change, Terms, evaluate
+from monitoring.models import Alert, AlertRule, Comparison
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +37,12 @@ class RuleAlerts:
 def read_terms(rule: AlertRule) -> Terms:
     """What the rule says of each series of its values."""
     return Terms(
-        comparison=Comparison(rule.comparison),
+        comparison=rule.comparison,
         threshold=rule.threshold,
         clear_threshold=rule.clear_threshold,
         hold=timedelta(seconds=rule.for_seconds),
         keep_firing_for=timedelta(seconds=rule.keep_firing_for_seconds),
-        no_data=NoDataPolicy(rule.no_data),
+        no_data=rule.no_data,
     )
 
 
@@ -90,17 +90,17 @@ def nearest_to_firing(rule: AlertRule, values: Sequence[float | None]) -> float 
 
 def _go_on(alert: Alert, outcome: RuleAlerts, terms: Terms, value: float | None, at: datetime) -> bool:
     """Judge an open alert; return whether it still is."""
-    standing, change = evaluate(_read_standing(alert, at), terms, value, at)
+    status, change = evaluate(_read_status(alert, at), terms, value, at)
     if change is Change.DROPPED:
         outcome.deleted.append(alert)
         return False
-    alert.value, alert.evaluated_at = standing.value, at
+    alert.value, alert.evaluated_at = status.value, at
     if change is Change.RESOLVED:
         _resolve(alert, outcome, at, "")
         return False
-    _write_standing(alert, standing)
+    _write_status(alert, status)
     outcome.changed.append(alert)
-    if standing.state is AlertState.FIRING:
+    if status.state is AlertState.FIRING:
         outcome.firing.append(alert)
     if change is Change.FIRING:
         _report(alert)
@@ -109,11 +109,11 @@ def _go_on(alert: Alert, outcome: RuleAlerts, terms: Terms, value: float | None,
 
 def _begin(outcome: RuleAlerts, terms: Terms, labels: LabelSet, value: float | None, at: datetime) -> bool:
     """Judge what has no alert; return whether it has one now."""
-    standing, change = evaluate(Standing(), terms, value, at)
+    status, change = evaluate(INACTIVE, terms, value, at)
     if change not in {Change.PENDING, Change.FIRING}:
         return False
-    alert = Alert(rule=outcome.rule, labels=dict(labels), value=standing.value, evaluated_at=at)
-    _write_standing(alert, standing)
+    alert = Alert(rule=outcome.rule, labels=dict(labels), value=status.value, evaluated_at=at)
+    _write_status(alert, status)
     outcome.created.append(alert)
     if change is Change.FIRING:
         outcome.firing.append(alert)
@@ -132,7 +132,7 @@ def _report(alert: Alert) -> None:
     log.warning("alert.fired", rule=alert.rule.name, alert=str(alert.pk), labels=alert.labels, value=alert.value)
 
 
-def _read_standing(alert: Alert, at: datetime) -> Standing:
+def _read_status(alert: Alert, at: datetime) -> AlertStatus:
     """The state of a row. Where the database's clock was put back, the alert's times go back with it: what was waited
     for already counts, and the rest takes no longer."""
     shift = min(timedelta(), at - alert.evaluated_at)
@@ -141,13 +141,13 @@ def _read_standing(alert: Alert, at: datetime) -> Standing:
         alert.firing_at = alert.firing_at and alert.firing_at + shift
         alert.clear_at = alert.clear_at and alert.clear_at + shift
         alert.notified_at = alert.notified_at and alert.notified_at + shift
-    return Standing(AlertState(alert.state), alert.pending_at, alert.firing_at, alert.clear_at, alert.value)
+    return AlertStatus(AlertState(alert.state), alert.pending_at, alert.firing_at, alert.clear_at, alert.value)
 
 
-def _write_standing(alert: Alert, standing: Standing) -> None:
-    assert standing.pending_at is not None
-    alert.state = Alert.State(standing.state.value)
-    alert.pending_at, alert.firing_at, alert.clear_at = standing.pending_at, standing.firing_at, standing.clear_at
+def _write_status(alert: Alert, status: AlertStatus) -> None:
+    assert status.pending_at is not None
+    alert.state = Alert.State(status.state.value)
+    alert.pending_at, alert.firing_at, alert.clear_at = status.pending_at, status.firing_at, status.clear_at
 
 
 def _finite(value: float | None) -> float | None:
