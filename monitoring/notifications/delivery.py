@@ -12,8 +12,8 @@ from django.conf import settings
 from accounts.email_outbox import email_enabled
 from foundation.http import GuardedClient, allowed_origin
 from monitoring.models import NotificationChannel
-from monitoring.notifications.message import Message, Outcome, Recipient
-from monitoring.notifications.senders import email, pagerduty, slack, webhook
+from monitoring.notifications.message import DeliveryOutcome, NotificationMessage, Recipient
+from monitoring.notifications.senders import email_message, pagerduty, slack, webhook
 from monitoring.notifications.senders.http_request import HttpRequest, send_request
 
 log = structlog.get_logger(__name__)
@@ -43,23 +43,25 @@ def read_delivery_settings() -> DeliverySettings:
     )
 
 
-def deliver(recipient: Recipient, messages: Sequence[Message], delivery_settings: DeliverySettings) -> Outcome:
+def deliver(
+    recipient: Recipient, messages: Sequence[NotificationMessage], delivery_settings: DeliverySettings
+) -> DeliveryOutcome:
     """Send `messages`, all of them in one, and return what came of it. Never raises; ends within a minute or two."""
     if recipient.unusable:
-        return Outcome(error=recipient.unusable, is_permanent=True)
+        return DeliveryOutcome(error=recipient.unusable, is_permanent=True)
     try:
         if recipient.kind is Kind.EMAIL:
-            return email.send_email(recipient, messages, is_enabled=delivery_settings.email_enabled)
+            return email_message.send_email(recipient, messages, is_enabled=delivery_settings.email_enabled)
         request = _make_request(recipient, messages, delivery_settings)
         return asyncio.run(_post(request, recipient, delivery_settings))
     except Exception as error:
         # An error of ours in one message must not stop the others; what it says may contain the secret.
-        log.error("notification.delivery_broken", channel=recipient.name, error=type(error).__name__)
-        return Outcome(error=f"It could not be made ({type(error).__name__}).", is_permanent=True)
+        log.error("notification.not_delivered", channel=recipient.name, error=type(error).__name__)
+        return DeliveryOutcome(error=f"It could not be made ({type(error).__name__}).", is_permanent=True)
 
 
 def _make_request(
-    recipient: Recipient, messages: Sequence[Message], delivery_settings: DeliverySettings
+    recipient: Recipient, messages: Sequence[NotificationMessage], delivery_settings: DeliverySettings
 ) -> HttpRequest:
     match recipient.kind:
         case Kind.SLACK:
@@ -70,6 +72,6 @@ def _make_request(
             return webhook.make_request(recipient, messages)
 
 
-async def _post(request: HttpRequest, recipient: Recipient, delivery_settings: DeliverySettings) -> Outcome:
+async def _post(request: HttpRequest, recipient: Recipient, delivery_settings: DeliverySettings) -> DeliveryOutcome:
     async with GuardedClient(allow_origins=delivery_settings.allow_origins) as client:
         return await send_request(client, request, secret=recipient.secret)

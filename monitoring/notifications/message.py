@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from monitoring.models import Notification, NotificationChannel
-from monitoring.notifications.content import NotificationContent
+from monitoring.notifications.notification_content import NotificationContent
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class NotificationMessage:
     """One notification. `dedup_key` and `kind` together are equal in all of its attempts."""
 
     kind: Notification.Kind
@@ -36,7 +36,7 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """What came of an attempt. `error` is for people, without secrets. After a permanent error the same attempt would
     fail again; `retry_seconds` is how long the receiver wants to be left alone, if it says so."""
 

@@ -20,8 +20,8 @@ from foundation.db_threads import DATABASE_FAULTS
 from foundation.db_timeouts import statement_timeout
 from foundation.process_work import Process
 from monitoring.notifications.delivery import deliver, read_delivery_settings
-from monitoring.notifications.message import Outcome
-from monitoring.notifications.outbox import Claim, claim_deliveries, record_outcome
+from monitoring.notifications.message import DeliveryOutcome
+from monitoring.notifications.outbox import DeliveryClaim, claim_deliveries, record_outcome
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +54,8 @@ class Notifier(threading.Thread):
         self._stopping = False
         # Something has happened: a delivery has ended, or the process does.
         self._wake = threading.Event()
-        self._done: SimpleQueue[tuple[Claim, Outcome]] = SimpleQueue()
-        self._unrecorded: list[tuple[Claim, Outcome]] = []
+        self._done: SimpleQueue[tuple[DeliveryClaim, DeliveryOutcome]] = SimpleQueue()
+        self._unrecorded: list[tuple[DeliveryClaim, DeliveryOutcome]] = []
         self._under_way = 0
         self._settings = read_delivery_settings()
 
@@ -84,7 +84,7 @@ class Notifier(threading.Thread):
             with statement_timeout(STATEMENT_SECONDS):
                 work()
         except DATABASE_FAULTS as error:
-            log.warning("notifier.without_database", error=str(error)[:200])
+            log.warning("notifier.interrupted", error=str(error)[:200])
             connection.close()
         except Exception:
             log.exception("notifier.failed")
@@ -96,7 +96,7 @@ class Notifier(threading.Thread):
             self._under_way += 1
             executor.submit(self._deliver, claim)
 
-    def _deliver(self, claim: Claim) -> None:
+    def _deliver(self, claim: DeliveryClaim) -> None:
         self._done.put((claim, deliver(claim.recipient, claim.messages, self._settings)))
         self._wake.set()
 

@@ -24,9 +24,9 @@ from foundation.encryption import SecretUnreadable
 from foundation.graphemes import cut_text
 from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
 from monitoring.notifications.channel_secrets import decrypt_secret
-from monitoring.notifications.content import ContentState, NotificationContent
-from monitoring.notifications.message import Message, Outcome, Recipient
-from monitoring.notifications.retries import Retry, decide_retry
+from monitoring.notifications.message import DeliveryOutcome, NotificationMessage, Recipient
+from monitoring.notifications.notification_content import ContentState, NotificationContent
+from monitoring.notifications.retries import retry_delay
 
 Kind = NotificationChannel.Kind
 State = Notification.State
@@ -87,19 +87,19 @@ def queue_notification(
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class DeliveryClaim:
     """A channel that is claimed, and what is to be delivered to it now, in one message."""
 
     channel_id: UUID
     claimed_until: datetime
     recipient: Recipient
-    messages: tuple[Message, ...]
+    messages: tuple[NotificationMessage, ...]
     notification_ids: tuple[UUID, ...]
     attempt_ids: tuple[UUID, ...]
 
 
-def claim_deliveries(limit: int, *, channel_ids: Collection[UUID] | None = None) -> list[Claim]:
-    """Claim up to `limit` channels for which something is due, among `channel_ids` if given."""
+def claim_deliveries(limit: int, *, channel_ids: Collection[UUID] | None = None) -> list[DeliveryClaim]:
+    """DeliveryClaim up to `limit` channels for which something is due, among `channel_ids` if given."""
     if limit < 1 or not _due().exists():
         return []
     with transaction.atomic():
@@ -133,7 +133,7 @@ def _by_kind(times: dict[Kind, timedelta]) -> Any:
     return Case(*whens, default=Value(timedelta(0)), output_field=DurationField())
 
 
-def _claim(channel: NotificationChannel) -> Claim | None:
+def _claim(channel: NotificationChannel) -> DeliveryClaim | None:
     unfinished = DeliveryAttempt.objects.filter(notification__channel=channel, finished_at=None)
     unfinished.update(finished_at=Now(), succeeded=False, error=INTERRUPTED)
     rows = _next_rows(channel)
@@ -146,7 +146,7 @@ def _claim(channel: NotificationChannel) -> Claim | None:
     Notification.objects.filter(pk__in=[row.pk for row in rows]).update(attempts=F("attempts") + 1)
     attempts = DeliveryAttempt.objects.bulk_create([DeliveryAttempt(notification=row) for row in rows])
     assert channel.claimed_until is not None
-    return Claim(
+    return DeliveryClaim(
         channel.pk,
         channel.claimed_until,
         _recipient(channel, is_test=rows[0].kind == Notification.Kind.TEST),
@@ -189,12 +189,14 @@ def _recipient(channel: NotificationChannel, *, is_test: bool) -> Recipient:
     return Recipient(kind, channel.name, channel.address, secret)
 
 
-def _message(row: Notification) -> Message:
-    return Message(Notification.Kind(row.kind), row.dedup_key, row.created_at, NotificationContent.parse(row.content))
+def _message(row: Notification) -> NotificationMessage:
+    return NotificationMessage(
+        Notification.Kind(row.kind), row.dedup_key, row.created_at, NotificationContent.parse(row.content)
+    )
 
 
 @transaction.atomic
-def record_outcome(claim: Claim, outcome: Outcome) -> None:
+def record_outcome(claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
     """Record what came of a delivery: sent, another attempt later, or failed and replaced by the fallback.
 
     A delivery that took longer than its claim is recorded as well, unless somebody has recorded it as interrupted and
@@ -230,12 +232,12 @@ def _finish(rows: Sequence[Notification], state: State) -> None:
     Notification.objects.filter(pk__in=[row.pk for row in rows]).update(state=state, finished_at=Now())
 
 
-def _retry_or_give_up(row: Notification, outcome: Outcome) -> None:
+def _retry_or_give_up(row: Notification, outcome: DeliveryOutcome) -> None:
     fallback = _usable_fallback(row)
     if row.kind != Notification.Kind.TEST:
-        step = decide_retry(outcome, attempts=row.attempts, has_fallback=fallback is not None)
-        if isinstance(step, Retry):
-            Notification.objects.filter(pk=row.pk).update(due_at=Now() + step.delay)
+        delay = retry_delay(outcome, attempts=row.attempts, has_fallback=fallback is not None)
+        if delay is not None:
+            Notification.objects.filter(pk=row.pk).update(due_at=Now() + delay)
             log.warning("notification.postponed", channel=row.channel.name, notification_id=str(row.pk))
             return
     _finish([row], State.FAILED)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from monitoring.notifications.message import Outcome
+from monitoring.notifications.message import DeliveryOutcome
 
 # Before the second and further attempts. After the first `WITH_FALLBACK` of them the fallback has its turn, if there is
 # one: somebody is to hear of it within minutes.
@@ -16,24 +15,13 @@ WITH_FALLBACK: Final = 3
 MAX_DELAY: Final = timedelta(minutes=15)
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Another attempt, so much later."""
-
-    delay: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """No further attempt. The fallback replaces it, if there is one."""
-
-
-def decide_retry(outcome: Outcome, *, attempts: int, has_fallback: bool) -> Retry | GiveUp:
-    """What follows the `attempts`th attempt, which failed with `outcome`."""
+def retry_delay(outcome: DeliveryOutcome, *, attempts: int, has_fallback: bool) -> timedelta | None:
+    """How long after the `attempts`th attempt, which failed with `outcome`, there is another one; None: there is none,
+    and the fallback replaces it, if there is one."""
     limit = WITH_FALLBACK if has_fallback else len(RETRY_DELAYS)
     if outcome.is_permanent or attempts > limit:
-        return GiveUp()
+        return None
     delay = RETRY_DELAYS[attempts - 1]
     if outcome.retry_seconds is not None:
         delay = max(delay, min(timedelta(seconds=outcome.retry_seconds), MAX_DELAY))
-    return Retry(delay)
+    return delay

@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from monitoring.models import Notification, NotificationChannel
 from monitoring.notifications.channel_secrets import encrypt_secret
-from monitoring.notifications.content import ContentState, NotificationContent
+from monitoring.notifications.notification_content import ContentState, NotificationContent
 from monitoring.notifications.outbox import queue_notification
 
 # The example of the specification's own libraries.

@@ -12,7 +12,7 @@ from foundation.graphemes import cut_text
 from foundation.http import AddressRefused, Fetched, GuardedClient, Unreachable, decode_text
 from foundation.names import clean_name
 from foundation.scrubbing import Scrubber
-from monitoring.notifications.message import Outcome
+from monitoring.notifications.message import DeliveryOutcome
 
 CONNECT_SECONDS: Final = 5.0
 TOTAL_SECONDS: Final = 20.0
@@ -34,7 +34,7 @@ class HttpRequest:
     explains: bool = True
 
 
-async def send_request(client: GuardedClient, request: HttpRequest, *, secret: str) -> Outcome:
+async def send_request(client: GuardedClient, request: HttpRequest, *, secret: str) -> DeliveryOutcome:
     """Send it and return what its response means. What errors say contains neither `secret` nor the URL."""
     try:
         response = await client.post(
@@ -47,12 +47,12 @@ async def send_request(client: GuardedClient, request: HttpRequest, *, secret: s
         )
     except AddressRefused as error:
         hint = "a host in a private network must be listed in BANDSTAND_ALERT_HOSTS"
-        return Outcome(error=f"{error.detail} ({hint})", is_permanent=True)
+        return DeliveryOutcome(error=f"{error.detail} ({hint})", is_permanent=True)
     except Unreachable as error:
-        return Outcome(error=error.detail)
+        return DeliveryOutcome(error=error.detail)
     if 200 <= response.status < 300:
-        return Outcome(succeeded=True, status_code=response.status)
-    return Outcome(
+        return DeliveryOutcome(succeeded=True, status_code=response.status)
+    return DeliveryOutcome(
         error=_describe(response, request, secret),
         status_code=response.status,
         is_permanent=_is_permanent(response.status, keeps_trying=request.keeps_trying),

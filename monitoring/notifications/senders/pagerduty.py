@@ -12,24 +12,24 @@ from typing import Any, Final
 from django.conf import settings
 
 from foundation.graphemes import cut_text
-from monitoring.notifications.content import ContentState
-from monitoring.notifications.message import Message, Recipient
+from monitoring.notifications.message import NotificationMessage, Recipient
+from monitoring.notifications.notification_content import ContentState
+from monitoring.notifications.notification_text import headline, links
 from monitoring.notifications.senders.http_request import HttpRequest
-from monitoring.notifications.texts import headline, links
 
 MAX_SUMMARY: Final = 1_024
 MAX_DEDUP_KEY: Final = 255
 _SEVERITIES: Final = frozenset({"critical", "error", "warning", "info"})
 
 
-def make_request(recipient: Recipient, messages: Sequence[Message], *, url: str) -> HttpRequest:
+def make_request(recipient: Recipient, messages: Sequence[NotificationMessage], *, url: str) -> HttpRequest:
     """The request of the one message in `messages`."""
     (message,) = messages
     event = make_event(message, routing_key=recipient.secret, source=settings.BANDSTAND.base_url)
     return HttpRequest(url, json.dumps(event).encode())
 
 
-def make_event(message: Message, *, routing_key: str, source: str) -> dict[str, Any]:
+def make_event(message: NotificationMessage, *, routing_key: str, source: str) -> dict[str, Any]:
     """The JSON of a message. `source` is the address of this installation."""
     content = message.content
     event: dict[str, Any] = {

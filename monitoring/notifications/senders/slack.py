@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from foundation.graphemes import cut_text
-from monitoring.notifications.content import ContentState, NotificationContent
-from monitoring.notifications.message import Message, Recipient
+from monitoring.notifications.message import NotificationMessage, Recipient
+from monitoring.notifications.notification_content import ContentState, NotificationContent
+from monitoring.notifications.notification_text import MAX_LISTED, details, headline, links, subject
 from monitoring.notifications.senders.http_request import HttpRequest
-from monitoring.notifications.texts import MAX_LISTED, details, headline, links, subject
 
 # Slack cuts longer texts into several messages.
 MAX_TEXT: Final = 3_000
@@ -22,12 +22,12 @@ _COLOURS: Final = {"critical": "#c62828", "warning": "#b26a00", "info": "#1565c0
 _RESOLVED: Final = "#2e7d32"
 
 
-def make_request(recipient: Recipient, messages: Sequence[Message]) -> HttpRequest:
+def make_request(recipient: Recipient, messages: Sequence[NotificationMessage]) -> HttpRequest:
     """The request for all of `messages`. The secret is the whole address."""
     return HttpRequest(recipient.secret, json.dumps(make_payload(messages)).encode())
 
 
-def make_payload(messages: Sequence[Message]) -> dict[str, Any]:
+def make_payload(messages: Sequence[NotificationMessage]) -> dict[str, Any]:
     """The JSON of one message; of several it names each in a line."""
     if len(messages) == 1:
         content = messages[0].content
@@ -51,7 +51,7 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _line(message: Message) -> str:
+def _line(message: NotificationMessage) -> str:
     text = escape(headline(message))
     return f"<{escape(message.content.url)}|{text}>" if message.content.url else text
 

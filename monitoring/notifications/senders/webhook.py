@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from foundation.clock import now
-from monitoring.notifications.message import Message, Recipient
+from monitoring.notifications.message import NotificationMessage, Recipient
 from monitoring.notifications.senders.http_request import HttpRequest
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how a secret begins
@@ -48,7 +48,7 @@ def sign(secret: str, *, message_id: str, timestamp: int, content: bytes) -> str
     return f"v1,{base64.b64encode(digest).decode('ascii')}"
 
 
-def make_request(recipient: Recipient, messages: Sequence[Message]) -> HttpRequest:
+def make_request(recipient: Recipient, messages: Sequence[NotificationMessage]) -> HttpRequest:
     """The request of the one message in `messages`."""
     (message,) = messages
     body = {

@@ -13,7 +13,7 @@ from django.db.models import F
 
 from foundation.clock import now
 from monitoring.models import DeliveryAttempt, Notification, NotificationChannel
-from monitoring.notifications.message import Outcome
+from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.notifier import deliver_due
 from monitoring.notifications.outbox import INTERRUPTED, claim_deliveries, record_outcome
 from tests.support.notifications import WEBHOOK_SECRET, Receiver, channel, content, queue, receiver
@@ -65,7 +65,7 @@ def test_the_attempt_is_written_before_the_network_is_used(there: Receiver) -> N
     assert claim_deliveries(8) == []
     [attempt] = row.delivery_attempts.all()
     assert (attempt.finished_at, attempt.succeeded, there.requests) == (None, None, [])
-    record_outcome(claim, Outcome(succeeded=True))
+    record_outcome(claim, DeliveryOutcome(succeeded=True))
     attempt.refresh_from_db()
     assert attempt.succeeded
 
@@ -85,11 +85,11 @@ def test_what_is_recorded_late_is_sent_all_the_same(there: Receiver) -> None:
     [late] = claim_deliveries(8)
     NotificationChannel.objects.update(claimed_until=None)
     [claim] = claim_deliveries(8)
-    record_outcome(late, Outcome(error="It broke."))
+    record_outcome(late, DeliveryOutcome(error="It broke."))
     row.refresh_from_db()
     assert (row.state, errors()) == (State.WAITING, [INTERRUPTED, ""])
-    record_outcome(late, Outcome(succeeded=True))
-    record_outcome(claim, Outcome(error="It broke."))
+    record_outcome(late, DeliveryOutcome(succeeded=True))
+    record_outcome(claim, DeliveryOutcome(error="It broke."))
     row.refresh_from_db()
     assert row.state == State.SENT
 

@@ -1,4 +1,4 @@
-"""A notification in words, for people: e-mails and chats. Pure."""
+"""A notification in words, for people. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from monitoring.models import Notification
-from monitoring.notifications.content import AlertContent, ContentState, NotificationContent
-from monitoring.notifications.message import Message
+from monitoring.notifications.message import NotificationMessage
+from monitoring.notifications.notification_content import AlertContent, ContentState, NotificationContent
 
 Kind = Notification.Kind
 
@@ -24,7 +24,7 @@ _MARKS: Final = {
 }
 
 
-def headline(message: Message) -> str:
+def headline(message: NotificationMessage) -> str:
     """One line: what happened, how bad it is, and to what."""
     content = message.content
     mark = _MARKS.get((message.kind, content.state), "Resolved")
@@ -32,7 +32,7 @@ def headline(message: Message) -> str:
     return f"{mark}{severity}: {content.title}"
 
 
-def subject(messages: Sequence[Message]) -> str:
+def subject(messages: Sequence[NotificationMessage]) -> str:
     """One line for all of `messages`."""
     if len(messages) == 1:
         return headline(messages[0])

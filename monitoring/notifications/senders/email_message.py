@@ -13,31 +13,31 @@ from accounts.email_outbox import is_permanent_failure
 from foundation.clock import now
 from foundation.graphemes import cut_text
 from foundation.names import clean_name
-from monitoring.notifications.message import Message, Outcome, Recipient
-from monitoring.notifications.texts import MAX_LISTED, details, format_time, headline, links, subject
+from monitoring.notifications.message import DeliveryOutcome, NotificationMessage, Recipient
+from monitoring.notifications.notification_text import MAX_LISTED, details, format_time, headline, links, subject
 
 MAX_SUBJECT: Final = 200
 MAX_ERROR: Final = 200
 
 
-def send_email(recipient: Recipient, messages: Sequence[Message], *, is_enabled: bool) -> Outcome:
+def send_email(recipient: Recipient, messages: Sequence[NotificationMessage], *, is_enabled: bool) -> DeliveryOutcome:
     """Send one e-mail with all of `messages` to the addresses of the channel."""
     if not is_enabled:
-        return Outcome(error="E-mail is switched off (EMAIL_URL).", is_permanent=True)
+        return DeliveryOutcome(error="E-mail is switched off (EMAIL_URL).", is_permanent=True)
     try:
         # As a context manager, so that it is closed also if opening fails half-way.
         with get_connection() as server:
             server.send_messages([make_email(recipient, messages)])
     except (SMTPException, OSError, ValueError) as error:
-        return Outcome(
+        return DeliveryOutcome(
             error=cut_text(clean_name(f"{type(error).__name__}: {error}"), MAX_ERROR, mark="…"),
             status_code=error.smtp_code if isinstance(error, SMTPResponseException) else None,
             is_permanent=is_permanent_failure(error),
         )
-    return Outcome(succeeded=True)
+    return DeliveryOutcome(succeeded=True)
 
 
-def make_email(recipient: Recipient, messages: Sequence[Message]) -> EmailMessage:
+def make_email(recipient: Recipient, messages: Sequence[NotificationMessage]) -> EmailMessage:
     """One e-mail with all of `messages`; of one incident they stand in one thread."""
     title = cut_text(clean_name(subject(messages)), MAX_SUBJECT, mark="…")
     headers = {"Auto-Submitted": "auto-generated", "X-Bandstand-Message": messages[0].id}
@@ -46,7 +46,7 @@ def make_email(recipient: Recipient, messages: Sequence[Message]) -> EmailMessag
     return EmailMessage(title, "\n".join(_lines(messages)), to=recipient.address.split(), headers=headers)
 
 
-def _lines(messages: Sequence[Message]) -> Iterator[str]:
+def _lines(messages: Sequence[NotificationMessage]) -> Iterator[str]:
     for message in messages[:MAX_LISTED]:
         yield headline(message)
         yield ""
