@@ -41,6 +41,13 @@ JOBS = (
             Retention("Recommendations", "90 days"),
         ),
     ),
+    Job(
+        "delete old alerts",
+        "monitoring.alerts.alert_retention.purge_alerts",
+        "Deletes alerts that ended, their notifications and silences after 90 days.",
+        "rows deleted",
+        cron="40 3 * * *",
+    ),
 )
 
 
@@ -64,6 +71,7 @@ class MonitoringConfig(AppConfig):
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.alerts.evaluator_thread import AlertEvaluator
         from monitoring.debugging import read_debug_targets
         from monitoring.notifications.notifier import Notifier
         from monitoring.performance.monitor import make_sampler
@@ -88,6 +96,7 @@ class MonitoringConfig(AppConfig):
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
         process_work.register(Notifier)
+        process_work.register(AlertEvaluator)
         for job in JOBS:
             register(job)
         if settings.BANDSTAND.otlp_endpoint:
