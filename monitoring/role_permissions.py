@@ -13,6 +13,14 @@ CHANGE_TRACE_SETTINGS: Final = "monitoring.change_tracesettings"
 APPLY_RECOMMENDATION: Final = "monitoring.apply_recommendation"
 CHANGE_RECOMMENDATION_POLICY: Final = "monitoring.change_recommendationpolicy"
 VIEW_RECOMMENDATION: Final = "monitoring.view_recommendation"
+VIEW_ALERT_RULE: Final = "monitoring.view_alertrule"
+ADD_ALERT_RULE: Final = "monitoring.add_alertrule"
+CHANGE_ALERT_RULE: Final = "monitoring.change_alertrule"
+DELETE_ALERT_RULE: Final = "monitoring.delete_alertrule"
+VIEW_ALERT: Final = "monitoring.view_alert"
+VIEW_SILENCE: Final = "monitoring.view_silence"
+ADD_SILENCE: Final = "monitoring.add_silence"
+CHANGE_SILENCE: Final = "monitoring.change_silence"
 
 
 def declare() -> None:
@@ -24,5 +32,13 @@ def declare() -> None:
             Role.BUILDER: {ADD_TRACE_SETTINGS, CHANGE_TRACE_SETTINGS},
             Role.OPERATOR: {APPLY_RECOMMENDATION, CHANGE_DEBUG_MODE, EXPORT_TRACE},
             Role.OWNER: {CHANGE_RECOMMENDATION_POLICY},
+        }
+    )
+    declare_role_permissions(
+        {
+            Role.VIEWER: {VIEW_ALERT_RULE, VIEW_ALERT, VIEW_SILENCE},
+            # Who decides what an agent does decides what of it is wrong; who is on call decides who is woken.
+            Role.BUILDER: {ADD_ALERT_RULE, CHANGE_ALERT_RULE, DELETE_ALERT_RULE},
+            Role.OPERATOR: {ADD_SILENCE, CHANGE_SILENCE},
         }
     )
