@@ -61,6 +61,7 @@ class MonitoringConfig(AppConfig):
             AuditTarget("recommendationpolicy", "recommendation policy"),
             AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
             AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
+            AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
@@ -72,6 +73,7 @@ class MonitoringConfig(AppConfig):
             Entry("Alerts", 0, "Alerts", "monitoring.alert", "notifications_active"),
             Entry("Alerts", 1, "Alert rules", "monitoring.alertrule", "rule"),
             Entry("Alerts", 2, "Silences", "monitoring.silence", "notifications_off"),
+            Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
         )
         register_debug_source(read_debug_targets)
         registry.register(*health_checks.CHECKS)

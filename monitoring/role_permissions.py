@@ -18,6 +18,7 @@ ADD_ALERT_RULE: Final = "monitoring.add_alertrule"
 CHANGE_ALERT_RULE: Final = "monitoring.change_alertrule"
 DELETE_ALERT_RULE: Final = "monitoring.delete_alertrule"
 VIEW_ALERT: Final = "monitoring.view_alert"
+VIEW_NOTIFICATION: Final = "monitoring.view_notification"
 VIEW_SILENCE: Final = "monitoring.view_silence"
 ADD_SILENCE: Final = "monitoring.add_silence"
 CHANGE_SILENCE: Final = "monitoring.change_silence"
@@ -36,7 +37,7 @@ def declare() -> None:
     )
     declare_role_permissions(
         {
-            Role.VIEWER: {VIEW_ALERT_RULE, VIEW_ALERT, VIEW_SILENCE},
+            Role.VIEWER: {VIEW_ALERT_RULE, VIEW_ALERT, VIEW_SILENCE, VIEW_NOTIFICATION},
             # Who decides what an agent does decides what of it is wrong; who is on call decides who is woken.
             Role.BUILDER: {ADD_ALERT_RULE, CHANGE_ALERT_RULE, DELETE_ALERT_RULE},
             Role.OPERATOR: {ADD_SILENCE, CHANGE_SILENCE},

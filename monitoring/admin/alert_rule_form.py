@@ -51,8 +51,10 @@ class AlertRuleForm(AuditedFormMixin, forms.Form):
         max_length=MAX_DESCRIPTION, required=False, widget=TextInput, help_text="What it means for people."
     )
     enabled = forms.BooleanField(required=False, initial=True, widget=CheckboxInput, label="Switched on")
-    metric = forms.ChoiceField(widget=Select)
-    comparison = forms.ChoiceField(choices=Comparison.choices, widget=Select, label="Fires when the value is")
+    metric = forms.ChoiceField(initial=next(iter(METRICS)), widget=Select)
+    comparison = forms.ChoiceField(
+        choices=Comparison.choices, initial=Comparison.ABOVE, widget=Select, label="Fires when the value is"
+    )
     threshold = forms.FloatField(widget=NumberInput({"step": "any"}), label="Threshold")
     window_seconds = DurationField(
         label="Window",
@@ -63,7 +65,8 @@ class AlertRuleForm(AuditedFormMixin, forms.Form):
         label="For", initial=0, help_text="So long the condition must hold before it fires; 0 s: at once."
     )
     no_data = forms.ChoiceField(
-        choices=[(value, f"{label}") for value, label in NoDataPolicy.choices],
+        choices=NoDataPolicy.choices,
+        initial=NoDataPolicy.OK,
         widget=Select,
         label="Without a value",
         help_text="Such as a rate of turns when no turn ended.",
@@ -82,7 +85,11 @@ class AlertRuleForm(AuditedFormMixin, forms.Form):
         required=False, widget=CheckboxSelectMultiple, help_text="Nothing ticked: it stands in the console only."
     )
     grouping = forms.ChoiceField(
-        choices=Grouping.choices, widget=Select, label="Several at once", help_text="Such as one for each agent."
+        choices=Grouping.choices,
+        initial=Grouping.RULE,
+        widget=Select,
+        label="Several at once",
+        help_text="Such as one for each agent.",
     )
     repeat_seconds = DurationField(
         label="Say it again every", initial=4 * 3600, help_text="While it fires. 0 s: never."

@@ -8,6 +8,6 @@ from monitoring.admin.alert_rule_form import AlertRuleForm
 
 
 def preview_context(form: AlertRuleForm) -> dict[str, Any]:
-    """The context of `console/alert_rule_preview.html` for the values in a form that was validated, or for those of its
+    """The context of the template of the preview for the values in a form that was validated, or for those of its
     rule if it is not bound."""
     return {}

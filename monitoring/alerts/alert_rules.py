@@ -94,8 +94,8 @@ def save_rule(
     rule has another version than `expected_version`.
     """
     require_permission(actor, ADD_ALERT_RULE if rule_id is None else CHANGE_ALERT_RULE)
-    check_rule(settings, rule_id=rule_id)
     if rule_id is None:
+        check_rule(settings)
         rule = settings.row()
         rule.save()
         _set_relations(rule, settings)
@@ -104,6 +104,7 @@ def save_rule(
     rule = _lock_rule(rule_id)
     if expected_version is not None and rule.version != expected_version:
         raise PreconditionFailed
+    check_rule(settings, rule_id=rule_id)
     before = _detail(read_settings(rule))
     settings.row(rule)
     rule.version += 1

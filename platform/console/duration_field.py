@@ -10,7 +10,9 @@ from django import forms
 from console.widgets import TextInput
 
 _UNITS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
-_PART: Final = re.compile(r"(\d{1,7})\s*([a-z]*)", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,7}", re.ASCII)
+_PART: Final = re.compile(rf"(\d{{1,7}})\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})", re.ASCII)
+_TEXT: Final = re.compile(rf"({_PART.pattern}\s*)+", re.ASCII)
 _SHOWN: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -38,16 +40,12 @@ class DurationField(forms.CharField):
 
 def parse_duration(text: str) -> int | None:
     """The seconds of "90", "90 s", "5 min" or "1 h 30 min"; None for what is no duration."""
-    rest = text.strip().lower()
-    seconds = 0
-    while rest:
-        match = _PART.match(rest)
-        unit = _UNITS.get(match[2] or "s") if match else None
-        if match is None or unit is None:
-            return None
-        seconds += int(match[1]) * unit
-        rest = rest[match.end() :].lstrip()
-    return seconds if text.strip() else None
+    text = text.strip().lower()
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    if not _TEXT.fullmatch(text):
+        return None
+    return sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(text))
 
 
 def format_duration_exactly(seconds: int) -> str:
