@@ -415,6 +415,12 @@ class Migration(migrations.Migration):
             model_name="notification",
             index=models.Index(fields=["rule", "-id"], name="notification_of_rule"),
         ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(
+                condition=models.Q(("state", "failed")), fields=["finished_at"], name="notification_failed"
+            ),
+        ),
         migrations.AddConstraint(
             model_name="notification",
             constraint=models.UniqueConstraint(
