@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
 
 from accounts.admin.audited_forms import AuditedFormMixin
 from agents.models import Agent
@@ -18,6 +19,18 @@ from monitoring.models import AlertRule, Comparison, Grouping, NoDataPolicy, Not
 
 ALL, EACH, ONE = "all", "each", "one"
 _SCOPES: Final = [(ALL, "all together"), (EACH, "each by itself"), (ONE, "only this one:")]
+# What does not decide when a rule fires.
+_EMPTY: Final = {
+    "name": "",
+    "description": "",
+    "channels": [],
+    "inhibited_by": [],
+    "runbook_url": "",
+    "severity": Severity.WARNING,
+    "grouping": Grouping.RULE,
+    "repeat_seconds": 0,
+}
+_NOT_JUDGED: Final = _EMPTY.keys()
 # The labels of all metrics, in the order in which metrics name them.
 LABELS: Final = tuple(dict.fromkeys(label for metric in METRICS.values() for label in metric.labels))
 _SECTIONS: Final = (
@@ -150,8 +163,8 @@ class AlertRuleForm(AuditedFormMixin, forms.Form):
 
     @property
     def settings(self) -> RuleSettings:
-        """The settings, of a form without errors."""
-        data = self.cleaned_data
+        """The settings, of a form without errors but in `_NOT_JUDGED`, whose fields are empty then."""
+        data = _EMPTY | self.cleaned_data
         # What is ticked for a label that the metric has not, from when another metric was chosen, is left out.
         allowed = METRICS[data["metric"]].labels
         scopes = {label: data.get(_scope(label)) or ALL for label in LABELS if label in allowed}
@@ -164,11 +177,25 @@ class AlertRuleForm(AuditedFormMixin, forms.Form):
         )
 
     def clean(self) -> dict[str, Any]:
-        if not self.errors:
+        if not self.errors.keys() - _NOT_JUDGED:
             for problem in rule_problems(self.settings, rule_id=self.rule.pk if self.rule else None):
-                self.add_error(self._field_name(problem.pointer or ""), problem.detail)
+                name = self._field_name(problem.pointer or "")
+                if name not in self.errors:
+                    self.add_error(name, problem.detail)
         self.refuse_stale()
         return self.cleaned_data
+
+    def judged_rule(self) -> AlertRule | None:
+        """The rule as it would be judged, unsaved: of a form without errors that matter to that; of one that is not
+        bound the stored rule; else None."""
+        if not self.is_bound:
+            return self.rule
+        return None if self.judging_errors() else self.settings.row()
+
+    def judging_errors(self) -> list[tuple[str, str]]:
+        """The errors of the fields that decide when the rule fires: the field's label, and what is wrong."""
+        wrong = [name for name in self.errors if name not in _NOT_JUDGED and name != NON_FIELD_ERRORS]
+        return [(str(self[name].label), str(error)) for name in wrong for error in self.errors[name]]
 
     def _field_name(self, pointer: str) -> str | None:
         name = pointer.removeprefix("/")

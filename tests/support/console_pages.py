@@ -16,8 +16,8 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
-from monitoring.debugging import begin_debug_mode
 from monitoring.alerts.silences import create_silence
+from monitoring.debugging import begin_debug_mode
 from monitoring.models import Alert, AlertRule, Notification, NotificationChannel, Recommendation, TraceSettings
 from scheduling import q2_sync
 from scheduling.models import JobRun
