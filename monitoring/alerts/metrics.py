@@ -345,7 +345,7 @@ def read_values(
 
     The only reader: with one time for an evaluation, with many for a backtest or a chart, by the same one to three
     statements. Without `group_by` the answer has one set, the empty one, also where there is no data at all. With it
-    the sets of which there is something in the whole range; one that is missing has no data.
+    the sets that have a value at one of the times; one that is missing has no data.
 
     Raises `ValueError` for labels that the metric does not have, and without a time.
     """
@@ -353,5 +353,9 @@ def read_values(
     if unknown or not at:
         raise ValueError(f"{metric.name} has no label {', '.join(sorted(unknown))}." if unknown else "No time.")
     if isinstance(metric.source, WindowSource):
-        return read_window_values(metric.source, labels=labels, group_by=group_by, window=window, at=at)
-    return read_gauge_values(metric.source, labels=labels, group_by=group_by, window=window, at=at)
+        values = read_window_values(metric.source, labels=labels, group_by=group_by, window=window, at=at)
+    else:
+        values = read_gauge_values(metric.source, labels=labels, group_by=group_by, window=window, at=at)
+    if not group_by:
+        return values
+    return {label_set: series for label_set, series in values.items() if any(value is not None for value in series)}
