@@ -25,6 +25,13 @@ JOBS = (
         "rows deleted",
         every_minutes=60,
     ),
+    Job(
+        "delete old readiness results",
+        "monitoring.readiness_validator.runs.purge_runs",
+        "Deletes the results of readiness checks after 90 days.",
+        "results deleted",
+        cron="55 3 * * *",
+    ),
 )
 
 
@@ -59,12 +66,14 @@ class MonitoringConfig(AppConfig):
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
             AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
             AuditTarget("recommendationpolicy", "recommendation policy"),
+            AuditTarget("readinessrun", "readiness check", "admin:monitoring_readinessrun_change"),
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
             Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
+            Entry("Operations", 7, "Readiness", "monitoring.readinessrun", "checklist"),
         )
         register_debug_source(read_debug_targets)
         registry.register(*health_checks.CHECKS)

@@ -13,6 +13,9 @@ CHANGE_TRACE_SETTINGS: Final = "monitoring.change_tracesettings"
 APPLY_RECOMMENDATION: Final = "monitoring.apply_recommendation"
 CHANGE_RECOMMENDATION_POLICY: Final = "monitoring.change_recommendationpolicy"
 VIEW_RECOMMENDATION: Final = "monitoring.view_recommendation"
+VIEW_READINESS: Final = "monitoring.view_readinessrun"
+RUN_READINESS: Final = "monitoring.run_readiness"
+OVERRIDE_READINESS: Final = "monitoring.override_readiness"
 
 
 def declare() -> None:
@@ -24,5 +27,13 @@ def declare() -> None:
             Role.BUILDER: {ADD_TRACE_SETTINGS, CHANGE_TRACE_SETTINGS},
             Role.OPERATOR: {APPLY_RECOMMENDATION, CHANGE_DEBUG_MODE, EXPORT_TRACE},
             Role.OWNER: {CHANGE_RECOMMENDATION_POLICY},
+        }
+    )
+    declare_role_permissions(
+        {
+            Role.VIEWER: {VIEW_READINESS},
+            Role.BUILDER: {RUN_READINESS},
+            Role.OPERATOR: {RUN_READINESS},
+            Role.OWNER: {OVERRIDE_READINESS},
         }
     )

@@ -113,7 +113,7 @@ async def _answer(bench: TrialBench) -> str | None:
 async def _wait_until(condition: Any, seconds: float) -> bool:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    while not (is_true := condition()) and loop.time() < deadline:
+    while not (is_true := condition()) and loop.time() < deadline:  # noqa: ASYNC110 - another thread sets it
         await asyncio.sleep(_LOOK_SECONDS)
     return bool(is_true)
 

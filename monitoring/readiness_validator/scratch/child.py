@@ -24,6 +24,11 @@ def main() -> None:
     import django
 
     django.setup()
+    if "sentry_sdk" in sys.modules:
+        import sentry_sdk
+
+        # The failures of a trial are wanted. Without an address the SDK sends nothing.
+        sentry_sdk.init()
 
     from monitoring.readiness_validator.scratch import schema
     from monitoring.readiness_validator.scratch.trial_settings import TrialSettings

@@ -38,7 +38,7 @@ def run_trials(settings: TrialSettings) -> TrialReport:
     path = [os.path.abspath(entry) for entry in sys.path]
     try:
         # The password goes through the pipe: others may read the environment and the arguments.
-        process = subprocess.run(
+        process = subprocess.run(  # noqa: S603 - our own interpreter and code
             [sys.executable, "-c", _BOOT, json.dumps(path)],
             input=order,
             capture_output=True,

@@ -29,7 +29,11 @@ class ScratchProvider:
         with suppress(ConnectionError, asyncio.IncompleteReadError, ValueError):
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(
-                (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")),
+                (
+                    int(line.split(b":")[1])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length:")
+                ),
                 0,
             )
             await reader.readexactly(length)
@@ -66,7 +70,14 @@ def _answer() -> bytes:
 
 def _chunk(delta: dict[str, Any], *, finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    return {"id": "scratch", "object": "chat.completion.chunk", "created": 0, "model": MODEL, "choices": [choice], **more}
+    return {
+        "id": "scratch",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": MODEL,
+        "choices": [choice],
+        **more,
+    }
 
 
 def _response(status: bytes, kind: bytes, body: bytes) -> bytes:
