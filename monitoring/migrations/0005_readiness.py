@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "readiness check",
                 "ordering": ["-id"],
                 "permissions": [
                     ("run_readiness", "Can run the readiness checks"),

@@ -43,6 +43,7 @@ class ReadinessRun(models.Model):
     lines = models.JSONField(default=list, blank=True)
 
     class Meta:
+        verbose_name = "readiness check"
         default_permissions = ("view",)
         permissions = [
             ("run_readiness", "Can run the readiness checks"),
