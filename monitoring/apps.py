@@ -51,12 +51,14 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
+        from agents.releases.publication_gate import register_gate
         from console.navigation import Entry, register_entries
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
         from monitoring.debugging import read_debug_targets
         from monitoring.performance.monitor import make_sampler
+        from monitoring.readiness_validator.readiness_gate import ReadinessGate
         from monitoring.spans.sampling import Sampling, register_debug_source
         from monitoring.spans.writer import SpanWriter
 
@@ -76,6 +78,7 @@ class MonitoringConfig(AppConfig):
             Entry("Operations", 7, "Readiness", "monitoring.readinessrun", "checklist"),
         )
         register_debug_source(read_debug_targets)
+        register_gate(ReadinessGate())
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)

@@ -29,7 +29,7 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckLine:
     """One check: what was seen, and what to do unless it has passed. `agent` is the slug of the agent that it is about;
-    "": the installation."""
+    "": the installation. `route` is the route that it is about, if it is."""
 
     area: Area
     name: str
@@ -37,6 +37,7 @@ class CheckLine:
     message: str
     remedy: str = ""
     agent: str = ""
+    route: str = ""
 
     def dump(self) -> dict[str, str]:
         """As JSON."""
@@ -47,6 +48,7 @@ class CheckLine:
             "message": self.message,
             "remedy": self.remedy,
             "agent": self.agent,
+            "route": self.route,
         }
 
     @classmethod
@@ -61,10 +63,13 @@ class LineMaker:
 
     area: Area
     agent: str = ""
+    route: str = ""
 
     def passed(self, name: str, message: str) -> CheckLine:
         """A check that found nothing."""
-        return CheckLine(area=self.area, name=name, outcome=Outcome.PASSED, message=message, agent=self.agent)
+        return CheckLine(
+            area=self.area, name=name, outcome=Outcome.PASSED, message=message, agent=self.agent, route=self.route
+        )
 
     def warning(self, name: str, message: str, remedy: str) -> CheckLine:
         """A check that found what somebody should look at."""
@@ -79,7 +84,15 @@ class LineMaker:
         return self.passed(name, good) if is_right else self.failed(name, bad, remedy)
 
     def _line(self, name: str, outcome: Outcome, message: str, remedy: str) -> CheckLine:
-        return CheckLine(area=self.area, name=name, outcome=outcome, message=message, remedy=remedy, agent=self.agent)
+        return CheckLine(
+            area=self.area,
+            name=name,
+            outcome=outcome,
+            message=message,
+            remedy=remedy,
+            agent=self.agent,
+            route=self.route,
+        )
 
 
 def has_failed(lines: Iterable[CheckLine]) -> bool:

@@ -108,7 +108,7 @@ async def _call_models(scope: RunScope) -> list[CheckLine]:
 
 
 async def _call_model(gateway: Gateway, route: str) -> CheckLine:
-    name = f"call of {route}"
+    name, lines = f"call of {route}", LineMaker(Area.DEPENDENCIES, route=route)
     began = time.monotonic()
     try:
         async with asyncio.timeout(CALL_SECONDS):
@@ -117,16 +117,16 @@ async def _call_model(gateway: Gateway, route: str) -> CheckLine:
         pass  # it was reached, and thought for longer than it may write
     except ModelError as error:
         detail = f" {error.provider_detail}" if error.provider_detail else ""
-        return _LINES.failed(
+        return lines.failed(
             name, f"The model did not answer: {error.error_class}.{detail}", error.error_class.failure.remedy
         )
     except TimeoutError:
-        return _LINES.failed(
+        return lines.failed(
             name,
             f"The model has not answered within {format_seconds(CALL_SECONDS)}.",
             "See that its server runs and is not overloaded; name another model first.",
         )
-    return _LINES.passed(name, f"The model answered in {format_seconds(time.monotonic() - began)}.")
+    return lines.passed(name, f"The model answered in {format_seconds(time.monotonic() - began)}.")
 
 
 async def _ask(gateway: Gateway, route: str) -> None:
