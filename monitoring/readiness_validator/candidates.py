@@ -13,7 +13,7 @@ from foundation.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ReleaseCandidate:
     """A stored configuration of an agent; `source` says which one, such as "the draft"."""
 
     agent_id: UUID
@@ -33,7 +33,7 @@ def fingerprint(stored: Any) -> str:
     return hashlib.sha256(strict_json.canonical(stored)).hexdigest()
 
 
-def read_draft(slug: str) -> Candidate:
+def read_draft(slug: str) -> ReleaseCandidate:
     """What publishing the agent would make live. Raises `NotFound`."""
     draft = AgentDraft.objects.select_related("agent").filter(agent__slug=slug).first()
     if draft is None:
@@ -41,7 +41,7 @@ def read_draft(slug: str) -> Candidate:
     return _candidate(draft.agent, "the draft", draft.configuration)
 
 
-def read_live_releases() -> list[Candidate]:
+def read_live_releases() -> list[ReleaseCandidate]:
     """The live release of each agent that is not archived, in the order of their slugs."""
     agents = Agent.objects.select_related("live_release").filter(archived_at=None, live_release__isnull=False)
     return [
@@ -51,5 +51,5 @@ def read_live_releases() -> list[Candidate]:
     ]
 
 
-def _candidate(agent: Agent, source: str, stored: Any) -> Candidate:
-    return Candidate(agent.pk, agent.slug, agent.name, source, stored)
+def _candidate(agent: Agent, source: str, stored: Any) -> ReleaseCandidate:
+    return ReleaseCandidate(agent.pk, agent.slug, agent.name, source, stored)

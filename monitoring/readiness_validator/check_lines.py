@@ -18,7 +18,7 @@ class Area(StrEnum):
     MONITORING = "monitoring"
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """A warning makes nothing fail: whoever reads it decides."""
 
     PASSED = "passed"
@@ -33,7 +33,7 @@ class CheckLine:
 
     area: Area
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     message: str
     remedy: str = ""
     agent: str = ""
@@ -54,7 +54,7 @@ class CheckLine:
     @classmethod
     def parse(cls, stored: Mapping[str, Any]) -> CheckLine:
         """From JSON."""
-        return cls(**{**stored, "area": Area(stored["area"]), "outcome": Outcome(stored["outcome"])})
+        return cls(**{**stored, "area": Area(stored["area"]), "outcome": CheckOutcome(stored["outcome"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +68,22 @@ class LineMaker:
     def passed(self, name: str, message: str) -> CheckLine:
         """A check that found nothing."""
         return CheckLine(
-            area=self.area, name=name, outcome=Outcome.PASSED, message=message, agent=self.agent, route=self.route
+            area=self.area, name=name, outcome=CheckOutcome.PASSED, message=message, agent=self.agent, route=self.route
         )
 
     def warning(self, name: str, message: str, remedy: str) -> CheckLine:
         """A check that found what somebody should look at."""
-        return self._line(name, Outcome.WARNING, message, remedy)
+        return self._line(name, CheckOutcome.WARNING, message, remedy)
 
     def failed(self, name: str, message: str, remedy: str) -> CheckLine:
         """A check that found what must be put right."""
-        return self._line(name, Outcome.FAILED, message, remedy)
+        return self._line(name, CheckOutcome.FAILED, message, remedy)
 
     def judge(self, name: str, is_right: bool, good: str, bad: str, remedy: str) -> CheckLine:
         """Passed with the message `good` where `is_right`, else failed with `bad`."""
         return self.passed(name, good) if is_right else self.failed(name, bad, remedy)
 
-    def _line(self, name: str, outcome: Outcome, message: str, remedy: str) -> CheckLine:
+    def _line(self, name: str, outcome: CheckOutcome, message: str, remedy: str) -> CheckLine:
         return CheckLine(
             area=self.area,
             name=name,
@@ -97,4 +97,4 @@ class LineMaker:
 
 def has_failed(lines: Iterable[CheckLine]) -> bool:
     """Whether one of them has."""
-    return any(line.outcome is Outcome.FAILED for line in lines)
+    return any(line.outcome is CheckOutcome.FAILED for line in lines)

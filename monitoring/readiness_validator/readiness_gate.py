@@ -28,12 +28,12 @@ class ReadinessGate:
     def judge(self, agent: Agent, stored: Any) -> GateVerdict:
         """The failed lines of the area of configuration, which takes milliseconds, and those of the newest result."""
         # Imported late: the checks load the models' adapters, and this is registered in every process.
-        from monitoring.readiness_validator.candidates import Candidate
-        from monitoring.readiness_validator.check_lines import Area, Outcome
+        from monitoring.readiness_validator.area_checks import make_scope, validate
+        from monitoring.readiness_validator.candidates import ReleaseCandidate
+        from monitoring.readiness_validator.check_lines import Area, CheckOutcome
         from monitoring.readiness_validator.runs import read_lines
-        from monitoring.readiness_validator.validation import make_scope, validate
 
-        candidate = Candidate(agent.pk, agent.slug, agent.name, "this configuration", stored)
+        candidate = ReleaseCandidate(agent.pk, agent.slug, agent.name, "this configuration", stored)
         scope = make_scope([candidate])
         lines = validate(scope, [Area.CONFIGURATION])
         run = newest_result(agent, candidate.fingerprint)
@@ -44,7 +44,11 @@ class ReadinessGate:
                 if line.area is not Area.CONFIGURATION and (not line.route or line.route in scope.routes)
             ]
         return GateVerdict(
-            [GateProblem(line.name, line.message, line.remedy) for line in lines if line.outcome is Outcome.FAILED],
+            [
+                GateProblem(line.name, line.message, line.remedy)
+                for line in lines
+                if line.outcome is CheckOutcome.FAILED
+            ],
             _summary(run),
             Link("admin:monitoring_readinessrun_change", args=(run.pk,)) if run else None,
             Link(_RUN_PAGE, query={"agent": agent.slug}),

@@ -18,8 +18,8 @@ from accounts.permissions import require_permission
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import Conflict
 from monitoring.models import ReadinessRun
-from monitoring.models.readiness import INTERRUPTED_AFTER
-from monitoring.readiness_validator.candidates import Candidate, read_draft, read_live_releases
+from monitoring.models.readiness_runs import INTERRUPTED_AFTER
+from monitoring.readiness_validator.candidates import ReleaseCandidate, read_draft, read_live_releases
 from monitoring.readiness_validator.check_lines import CheckLine, has_failed
 from monitoring.role_permissions import RUN_READINESS
 
@@ -63,7 +63,7 @@ def purge_runs() -> int:
     return ReadinessRun.objects.filter(started_at__lt=Now() - KEEP_RUNS).delete()[0]
 
 
-def _begin(actor: Actor, agent_slug: str | None) -> tuple[ReadinessRun, Sequence[Candidate]]:
+def _begin(actor: Actor, agent_slug: str | None) -> tuple[ReadinessRun, Sequence[ReleaseCandidate]]:
     require_permission(actor, RUN_READINESS)
     candidates = read_live_releases() if agent_slug is None else [read_draft(agent_slug)]
     about = None if agent_slug is None else candidates[0]
@@ -84,9 +84,9 @@ def _begin(actor: Actor, agent_slug: str | None) -> tuple[ReadinessRun, Sequence
     return run, candidates
 
 
-def _carry_out(run_id: UUID, candidates: Sequence[Candidate]) -> None:
+def _carry_out(run_id: UUID, candidates: Sequence[ReleaseCandidate]) -> None:
     # Imported late: the checks load the models' adapters, which most processes never need.
-    from monitoring.readiness_validator.validation import make_scope, validate
+    from monitoring.readiness_validator.area_checks import make_scope, validate
 
     try:
         lines = validate(make_scope(candidates))
@@ -101,7 +101,7 @@ def _finish(run_id: UUID, status: ReadinessRun.Status, lines: Sequence[CheckLine
     running.update(status=status, finished_at=Now(), lines=[line.dump() for line in lines])
 
 
-def _carry_out_in_thread(run_id: UUID, candidates: Sequence[Candidate]) -> None:
+def _carry_out_in_thread(run_id: UUID, candidates: Sequence[ReleaseCandidate]) -> None:
     try:
         _carry_out(run_id, candidates)
     except DATABASE_FAULTS as error:

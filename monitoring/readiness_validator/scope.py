@@ -11,8 +11,8 @@ from agents.domain.configuration import AgentConfiguration
 from agents.llm.gateway import GatewayConfig
 from agents.runner.model_settings import read_gateway_config
 from foundation.errors import BandstandError
-from monitoring.readiness_validator.candidates import Candidate
-from monitoring.readiness_validator.scratch.process import run_trials
+from monitoring.readiness_validator.candidates import ReleaseCandidate
+from monitoring.readiness_validator.scratch.running_trials import run_trials
 from monitoring.readiness_validator.scratch.trial_settings import TrialReport, TrialSettings
 
 
@@ -20,7 +20,7 @@ from monitoring.readiness_validator.scratch.trial_settings import TrialReport, T
 class RunScope:
     """`config` is `settings.BANDSTAND`. `environment` are Django's settings."""
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[ReleaseCandidate]
     config: Any
     environment: Any
     trial_settings: TrialSettings = field(default_factory=TrialSettings)
@@ -37,7 +37,7 @@ class RunScope:
         return read_gateway_config(self.config)
 
     @cached_property
-    def configurations(self) -> Sequence[tuple[Candidate, AgentConfiguration]]:
+    def configurations(self) -> Sequence[tuple[ReleaseCandidate, AgentConfiguration]]:
         """Those of the candidates that this version can read."""
         return [(one, parsed) for one in self.candidates if (parsed := _parse(one)) is not None]
 
@@ -47,7 +47,7 @@ class RunScope:
         return list(dict.fromkeys(route for _, configuration in self.configurations for route in configuration.routes))
 
 
-def _parse(candidate: Candidate) -> AgentConfiguration | None:
+def _parse(candidate: ReleaseCandidate) -> AgentConfiguration | None:
     try:
         return AgentConfiguration.parse(candidate.stored)
     except BandstandError:

@@ -11,10 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from accounts.actor import Actor
 from foundation.errors import BandstandError
 from monitoring.models import ReadinessRun
-from monitoring.readiness_validator.check_lines import CheckLine, Outcome
+from monitoring.readiness_validator.check_lines import CheckLine, CheckOutcome
 from monitoring.readiness_validator.runs import read_lines, run_now
 
-_MARKS: Final = {Outcome.PASSED: "passed ", Outcome.WARNING: "warning", Outcome.FAILED: "FAILED "}
+_MARKS: Final = {CheckOutcome.PASSED: "passed ", CheckOutcome.WARNING: "warning", CheckOutcome.FAILED: "FAILED "}
 
 
 class Command(BaseCommand):
@@ -54,7 +54,9 @@ class Command(BaseCommand):
 
 
 def _summary(lines: list[CheckLine]) -> str:
-    failed, warnings = (sum(line.outcome is one for line in lines) for one in (Outcome.FAILED, Outcome.WARNING))
+    failed, warnings = (
+        sum(line.outcome is one for line in lines) for one in (CheckOutcome.FAILED, CheckOutcome.WARNING)
+    )
     verdict = "Not ready" if failed else "Ready"
     return f"{verdict}: {len(lines)} checks, {failed} failed, {warnings} to look at."
 

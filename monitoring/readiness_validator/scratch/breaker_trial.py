@@ -16,7 +16,7 @@ from agents.routing.guard import ProcessRouteGuard
 from agents.routing.route_rows import ROUTES_CHANNEL
 from foundation.db_threads import in_db_thread
 from foundation.pg_listener import ListeningThread
-from monitoring.readiness_validator.scratch.bench import (
+from monitoring.readiness_validator.scratch.trial_bench import (
     OFFLINE,
     ROUTE,
     TrialBench,

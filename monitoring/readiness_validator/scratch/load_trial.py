@@ -7,7 +7,13 @@ from typing import Any, Final
 
 from foundation.db_threads import in_db_thread
 from foundation.process_memory import resident_bytes
-from monitoring.readiness_validator.scratch.bench import OFFLINE, TrialBench, ask, create_scratch_agent, wait_for_turns
+from monitoring.readiness_validator.scratch.trial_bench import (
+    OFFLINE,
+    TrialBench,
+    ask,
+    create_scratch_agent,
+    wait_for_turns,
+)
 
 _AGENT: Final = "readiness-load"
 _ROUND_SECONDS: Final = 10.0

@@ -11,7 +11,7 @@ from memory.enums import MemoryScope, MemorySource
 from memory.ownership import OwnerKey
 from memory.recall import RecallRequest, recall
 from memory.writing import forget_memory, remember
-from monitoring.readiness_validator.scratch.bench import OFFLINE, TrialBench, create_scratch_agent
+from monitoring.readiness_validator.scratch.trial_bench import OFFLINE, TrialBench, create_scratch_agent
 
 _AGENT: Final = "readiness-memory"
 _QUESTION: Final = "Which colour is the lighthouse?"

@@ -1,4 +1,4 @@
-from monitoring.readiness_validator.scratch.process import run_trials
+from monitoring.readiness_validator.scratch.running_trials import run_trials
 from monitoring.readiness_validator.scratch.trial_settings import TrialSettings
 
 

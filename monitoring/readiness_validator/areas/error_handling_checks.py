@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
 from monitoring.readiness_validator.scope import RunScope
-from monitoring.readiness_validator.scratch.bench import OFFLINE, ROUTE
+from monitoring.readiness_validator.scratch.trial_bench import OFFLINE, ROUTE
 from monitoring.readiness_validator.scratch.trial_settings import BREAKER
 
 _LINES: Final = LineMaker(Area.ERROR_HANDLING)

@@ -13,7 +13,7 @@ from agents.llm.gateway import Gateway
 from agents.llm.interface import Usage
 from agents.releases.validation import check_runnable
 from foundation.errors import BandstandError
-from monitoring.readiness_validator.candidates import Candidate
+from monitoring.readiness_validator.candidates import ReleaseCandidate
 from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
 from monitoring.readiness_validator.scope import RunScope
 
@@ -46,7 +46,7 @@ def check(scope: RunScope) -> Iterator[CheckLine]:
     yield _check_limits(scope)
 
 
-def check_candidate(candidate: Candidate) -> Iterator[CheckLine]:
+def check_candidate(candidate: ReleaseCandidate) -> Iterator[CheckLine]:
     """Whether a turn can run on it, and what it may do then."""
     lines = LineMaker(Area.CONFIGURATION, candidate.slug)
     try:
@@ -90,7 +90,7 @@ async def _check_models(scope: RunScope) -> list[CheckLine]:
         await gateway.aclose()
 
 
-async def _check_window(gateway: Gateway, candidate: Candidate, configuration: AgentConfiguration) -> CheckLine:
+async def _check_window(gateway: Gateway, candidate: ReleaseCandidate, configuration: AgentConfiguration) -> CheckLine:
     lines = LineMaker(Area.CONFIGURATION, candidate.slug)
     # A route that cannot be used is another line's.
     windows = {route: await gateway.window(route) for route in configuration.routes if ":" in route}
@@ -113,7 +113,7 @@ async def _check_window(gateway: Gateway, candidate: Candidate, configuration: A
     return lines.passed("context window", f"The smallest context window has {smallest:,} tokens.")
 
 
-def _check_prices(gateway: Gateway, candidate: Candidate, configuration: AgentConfiguration) -> CheckLine:
+def _check_prices(gateway: Gateway, candidate: ReleaseCandidate, configuration: AgentConfiguration) -> CheckLine:
     lines = LineMaker(Area.CONFIGURATION, candidate.slug)
     usage = Usage(1_000, 1_000)
     unknown = [route for route in configuration.routes if gateway.cost(route, usage, response_model=None) is None]

@@ -21,14 +21,14 @@ from console.views import row_url
 from console.widgets import Select, action
 from foundation.errors import BandstandError
 from monitoring.models import ReadinessRun
-from monitoring.readiness_validator.check_lines import CheckLine, Outcome
+from monitoring.readiness_validator.check_lines import CheckLine, CheckOutcome
 from monitoring.readiness_validator.runs import read_lines, start_run
 from monitoring.role_permissions import RUN_READINESS
 
 # Of the list to choose from.
 _MAX_AGENTS: Final = 200
 _REFRESH_SECONDS: Final = 2
-_LEVELS: Final = {Outcome.PASSED: "good", Outcome.WARNING: "warn", Outcome.FAILED: "bad"}
+_LEVELS: Final = {CheckOutcome.PASSED: "good", CheckOutcome.WARNING: "warn", CheckOutcome.FAILED: "bad"}
 _STATUS_LEVELS: Final = {"passed": "good", "failed": "bad", "interrupted": "warn"}
 _MESSAGE: Final = (
     "It takes about 15 seconds. Each model that is named is called once, with a few tokens. A breaker, memories and a "
@@ -83,7 +83,7 @@ class ReadinessRunAdmin(ReadOnlyAdmin):
         outcomes = [line.outcome for line in read_lines(row)]
         if not outcomes:
             return NOTHING
-        failed, warnings = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.WARNING)
+        failed, warnings = outcomes.count(CheckOutcome.FAILED), outcomes.count(CheckOutcome.WARNING)
         return f"{len(outcomes)}: {failed} failed, {warnings} to look at"
 
     @admin.display(description="by")

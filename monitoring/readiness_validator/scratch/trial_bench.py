@@ -28,7 +28,7 @@ from agents.runner.process import RunnerProcess, RunnerSettings
 from agents.runner.wiring import open_services
 from agents.sessions import accept_message, create_session
 from foundation.db_threads import in_db_thread
-from monitoring.readiness_validator.scratch.provider import MODEL, ScratchProvider
+from monitoring.readiness_validator.scratch.scratch_provider import MODEL, ScratchProvider
 from monitoring.readiness_validator.scratch.trial_settings import TrialSettings
 
 # An open route of the installation is open for longer; waiting for that would show nothing more.

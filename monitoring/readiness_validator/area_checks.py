@@ -9,30 +9,30 @@ import structlog
 from django.conf import settings
 
 from monitoring.readiness_validator.areas import (
-    configuration,
-    dependencies,
-    error_handling,
-    memory_management,
-    performance,
-    security,
+    configuration_checks,
+    dependency_checks,
+    error_handling_checks,
+    memory_checks,
+    performance_checks,
+    security_checks,
 )
-from monitoring.readiness_validator.candidates import Candidate
+from monitoring.readiness_validator.candidates import ReleaseCandidate
 from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
 from monitoring.readiness_validator.scope import RunScope
 
 log = structlog.get_logger(__name__)
 
 AREAS: Final[Mapping[Area, Callable[[RunScope], Iterable[CheckLine]]]] = {
-    Area.CONFIGURATION: configuration.check,
-    Area.DEPENDENCIES: dependencies.check,
-    Area.ERROR_HANDLING: error_handling.check,
-    Area.MEMORY_MANAGEMENT: memory_management.check,
-    Area.PERFORMANCE: performance.check,
-    Area.SECURITY: security.check,
+    Area.CONFIGURATION: configuration_checks.check,
+    Area.DEPENDENCIES: dependency_checks.check,
+    Area.ERROR_HANDLING: error_handling_checks.check,
+    Area.MEMORY_MANAGEMENT: memory_checks.check,
+    Area.PERFORMANCE: performance_checks.check,
+    Area.SECURITY: security_checks.check,
 }
 
 
-def make_scope(candidates: Iterable[Candidate]) -> RunScope:
+def make_scope(candidates: Iterable[ReleaseCandidate]) -> RunScope:
     """The scope of a run about `candidates` in this process's environment."""
     return RunScope(candidates=list(candidates), config=settings.BANDSTAND, environment=settings)
 

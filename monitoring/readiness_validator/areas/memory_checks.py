@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from foundation.clock import now
 from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, read_host_memory
-from monitoring.readiness_validator.areas.error_handling import NO_TRIAL
+from monitoring.readiness_validator.areas.error_handling_checks import NO_TRIAL
 from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
 from monitoring.readiness_validator.scope import RunScope
 from monitoring.readiness_validator.scratch.trial_settings import LOAD, MEMORY

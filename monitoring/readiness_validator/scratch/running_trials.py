@@ -11,14 +11,14 @@ from typing import Any, Final
 import structlog
 from django.db import DatabaseError, connection
 
-from monitoring.readiness_validator.scratch.schema import drop_scratch_schema, may_create_schemas
+from monitoring.readiness_validator.scratch.scratch_schema import drop_scratch_schema, may_create_schemas
 from monitoring.readiness_validator.scratch.trial_settings import TrialReport, TrialSettings
 
 log = structlog.get_logger(__name__)
 
 _BOOT: Final = (
     "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    "from monitoring.readiness_validator.scratch.child import main; main()"
+    "from monitoring.readiness_validator.scratch.trial_process import main; main()"
 )
 # Longer than the process allows itself.
 _START_SECONDS: Final = 45.0

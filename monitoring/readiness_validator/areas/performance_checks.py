@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from console.formatting import format_seconds
-from monitoring.readiness_validator.areas.error_handling import NO_TRIAL
+from monitoring.readiness_validator.areas.error_handling_checks import NO_TRIAL
 from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
 from monitoring.readiness_validator.scope import RunScope
 from monitoring.readiness_validator.scratch.trial_settings import LOAD

@@ -30,7 +30,7 @@ def main() -> None:
         # The failures of a trial are wanted. Without an address the SDK sends nothing.
         sentry_sdk.init()
 
-    from monitoring.readiness_validator.scratch import schema
+    from monitoring.readiness_validator.scratch import scratch_schema
     from monitoring.readiness_validator.scratch.trial_settings import TrialSettings
 
     settings = TrialSettings.parse(order["settings"])
@@ -41,7 +41,7 @@ def main() -> None:
         with report:
             json.dump(asyncio.run(_run(settings)), report)
     finally:
-        schema.drop_scratch_schema()
+        scratch_schema.drop_scratch_schema()
 
 
 _GRACE_SECONDS: Final = 15
@@ -61,11 +61,11 @@ def _use_database(parameters: dict[str, Any]) -> str:
     """Connect to the parent's database; returns the schema of its tables."""
     from django.db import connection
 
-    from monitoring.readiness_validator.scratch import schema
+    from monitoring.readiness_validator.scratch import scratch_schema
 
     connection.settings_dict.update(parameters)
-    source = schema.current_schema()
-    schema.create_scratch_schema(source)
+    source = scratch_schema.current_schema()
+    scratch_schema.create_scratch_schema(source)
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
     return source
@@ -74,7 +74,7 @@ def _use_database(parameters: dict[str, Any]) -> str:
 def _use_scratch_schema(source: str) -> None:
     from django.db import connection
 
-    from monitoring.readiness_validator.scratch.schema import SCHEMA
+    from monitoring.readiness_validator.scratch.scratch_schema import SCHEMA
 
     options = connection.settings_dict["OPTIONS"]
     options["options"] = f"{options.get('options', '')} -c search_path={SCHEMA},{source}"
@@ -82,8 +82,8 @@ def _use_scratch_schema(source: str) -> None:
 
 async def _run(settings: Any) -> dict[str, Any]:
     from monitoring.readiness_validator.scratch import breaker_trial, load_trial, memory_trial, trial_settings
-    from monitoring.readiness_validator.scratch.bench import open_bench
-    from monitoring.readiness_validator.scratch.provider import scratch_provider
+    from monitoring.readiness_validator.scratch.scratch_provider import scratch_provider
+    from monitoring.readiness_validator.scratch.trial_bench import open_bench
 
     trials = {
         trial_settings.BREAKER: breaker_trial.try_breaker,
