@@ -26,11 +26,11 @@ JOBS = (
         every_minutes=60,
     ),
     Job(
-        "delete old readiness results",
-        "monitoring.readiness_validator.runs.purge_runs",
-        "Deletes the results of readiness checks after 90 days.",
-        "results deleted",
-        cron="55 3 * * *",
+        "delete old alerts",
+        "monitoring.alerts.alert_retention.purge_alerts",
+        "Deletes alerts that ended, their notifications and silences after 90 days.",
+        "rows deleted",
+        cron="40 3 * * *",
     ),
 )
 
@@ -42,6 +42,14 @@ EXPORT_JOB = Job(
     "Sends the traces of ended turns to the receiver of OTEL_EXPORTER_OTLP_ENDPOINT.",
     "turns exported",
     every_minutes=1,
+)
+
+READINESS_JOB = Job(
+    "delete old readiness results",
+    "monitoring.readiness_validator.runs.purge_runs",
+    "Deletes the results of readiness checks after 90 days.",
+    "results deleted",
+    cron="55 3 * * *",
 )
 
 
@@ -56,7 +64,9 @@ class MonitoringConfig(AppConfig):
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.alerts.evaluator_thread import AlertEvaluator
         from monitoring.debugging import read_debug_targets
+        from monitoring.notifications.notifier import Notifier
         from monitoring.performance.monitor import make_sampler
         from monitoring.readiness_validator.readiness_gate import ReadinessGate
         from monitoring.spans.sampling import Sampling, register_debug_source
@@ -82,7 +92,9 @@ class MonitoringConfig(AppConfig):
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
-        for job in JOBS:
+        process_work.register(Notifier)
+        process_work.register(AlertEvaluator)
+        for job in (*JOBS, READINESS_JOB):
             register(job)
         if settings.BANDSTAND.otlp_endpoint:
             from monitoring.otlp import health_checks as export_checks
