@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 
 from monitoring.models import Alert, AlertRule, Comparison
-from monitoring.notifications.content import MAX_ALERTS, AlertContent, ContentState, NotificationContent
+from monitoring.notifications.notification_content import MAX_ALERTS, AlertContent, ContentState, NotificationContent
 
 # Where the runbook has what to do about a rule that cannot be evaluated.
 EVALUATION_RUNBOOK: Final = "/admin/runbooks/#evaluation_failed"

@@ -19,7 +19,7 @@ from monitoring.alerts.alert_content import describe_alerts, describe_evaluation
 from monitoring.alerts.suppression import Suppression, read_suppression
 from monitoring.alerts.transitions import MAX_OPEN_ALERTS, RuleAlerts
 from monitoring.models import Alert, AlertRule, Grouping, Notification, NotificationChannel
-from monitoring.notifications.content import NotificationContent
+from monitoring.notifications.notification_content import NotificationContent
 from monitoring.notifications.outbox import queue_notification
 
 GROUP_SECONDS: Final = 60
