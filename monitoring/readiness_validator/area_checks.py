@@ -13,6 +13,7 @@ from monitoring.readiness_validator.areas import (
     dependency_checks,
     error_handling_checks,
     memory_checks,
+    monitoring_checks,
     performance_checks,
     security_checks,
 )
@@ -29,6 +30,7 @@ AREAS: Final[Mapping[Area, Callable[[RunScope], Iterable[CheckLine]]]] = {
     Area.MEMORY_MANAGEMENT: memory_checks.check,
     Area.PERFORMANCE: performance_checks.check,
     Area.SECURITY: security_checks.check,
+    Area.MONITORING: monitoring_checks.check,
 }
 
 

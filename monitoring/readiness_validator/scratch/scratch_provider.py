@@ -55,8 +55,23 @@ async def scratch_provider() -> AsyncIterator[ScratchProvider]:
         server.close()
 
 
+async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Head and body of the next request, which says how long its body is. Raises `IncompleteReadError`,
+    `ValueError`."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
+    return head, await reader.readexactly(length)
+
+
+def response(status: bytes, kind: bytes, body: bytes) -> bytes:
+    """A whole response, after which the connection is closed."""
+    head = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    return head % (status, kind, len(body)) + body
+
+
 def _failure() -> bytes:
-    return _response(b"503 Service Unavailable", b"application/json", b'{"error": {"message": "out of order"}}')
+    return response(b"503 Service Unavailable", b"application/json", b'{"error": {"message": "out of order"}}')
 
 
 def _answer() -> bytes:
@@ -65,7 +80,7 @@ def _answer() -> bytes:
         _chunk({}, finish_reason="stop", usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}),
     ]
     body = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
-    return _response(b"200 OK", b"text/event-stream", body)
+    return response(b"200 OK", b"text/event-stream", body)
 
 
 def _chunk(delta: dict[str, Any], *, finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
@@ -78,8 +93,3 @@ def _chunk(delta: dict[str, Any], *, finish_reason: str | None = None, **more: A
         "choices": [choice],
         **more,
     }
-
-
-def _response(status: bytes, kind: bytes, body: bytes) -> bytes:
-    head = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-    return head % (status, kind, len(body)) + body

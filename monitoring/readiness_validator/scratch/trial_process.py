@@ -81,11 +81,18 @@ def _use_scratch_schema(source: str) -> None:
 
 
 async def _run(settings: Any) -> dict[str, Any]:
-    from monitoring.readiness_validator.scratch import breaker_trial, load_trial, memory_trial, trial_settings
+    from monitoring.readiness_validator.scratch import (
+        alert_trial,
+        breaker_trial,
+        load_trial,
+        memory_trial,
+        trial_settings,
+    )
     from monitoring.readiness_validator.scratch.scratch_provider import scratch_provider
     from monitoring.readiness_validator.scratch.trial_bench import open_bench
 
     trials = {
+        trial_settings.ALERT: alert_trial.try_alert,
         trial_settings.BREAKER: breaker_trial.try_breaker,
         trial_settings.LOAD: load_trial.try_load,
         trial_settings.MEMORY: memory_trial.try_memory,

@@ -9,14 +9,15 @@ from typing import Any, Final
 BREAKER: Final = "breaker"
 LOAD: Final = "load"
 MEMORY: Final = "memory"
-TRIALS: Final = (BREAKER, MEMORY, LOAD)
+ALERT: Final = "alert"
+TRIALS: Final = (BREAKER, MEMORY, LOAD, ALERT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSettings:
     """`trials` are done in their order. The load are `rounds` of `sessions` turns side by side, each with the message
     `load_text`. `failing_calls` is how many calls a breaker may need to open, `recovers` whether the scratch provider
-    ever answers again. All of it ends after `seconds`."""
+    ever answers again, `receiver_answers` whether notifications are taken. All of it ends after `seconds`."""
 
     trials: tuple[str, ...] = TRIALS
     sessions: int = 8
@@ -24,6 +25,7 @@ class TrialSettings:
     load_text: str = "[[offline words=20]]"
     failing_calls: int = 50
     recovers: bool = True
+    receiver_answers: bool = True
     seconds: float = 60.0
 
     def dump(self) -> dict[str, Any]:
