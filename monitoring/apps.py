@@ -60,6 +60,14 @@ EXPORT_JOB = Job(
     every_minutes=1,
 )
 
+READINESS_JOB = Job(
+    "delete old readiness results",
+    "monitoring.readiness_validator.runs.purge_runs",
+    "Deletes the results of readiness checks after 90 days.",
+    "results deleted",
+    cron="55 3 * * *",
+)
+
 
 class MonitoringConfig(AppConfig):
     name = "monitoring"
@@ -67,6 +75,7 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
+        from agents.releases.publication_gate import register_gate
         from console.navigation import Entry, register_entries
         from foundation.process_work import process_work
         from health_checks.registry import registry
@@ -75,6 +84,7 @@ class MonitoringConfig(AppConfig):
         from monitoring.debugging import read_debug_targets
         from monitoring.notifications.notifier import Notifier
         from monitoring.performance.monitor import make_sampler
+        from monitoring.readiness_validator.readiness_gate import ReadinessGate
         from monitoring.spans.sampling import Sampling, register_debug_source
         from monitoring.spans.writer import SpanWriter
 
@@ -87,12 +97,14 @@ class MonitoringConfig(AppConfig):
             AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
             AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
             AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
+            AuditTarget("readinessrun", "readiness check", "admin:monitoring_readinessrun_change"),
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
             Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
+            Entry("Operations", 7, "Readiness", "monitoring.readinessrun", "checklist"),
         )
         register_entries(
             Entry("Alerts", 0, "Alerts", "monitoring.alert", "notifications_active"),
@@ -101,12 +113,13 @@ class MonitoringConfig(AppConfig):
             Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
         )
         register_debug_source(read_debug_targets)
+        register_gate(ReadinessGate())
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
         process_work.register(Notifier)
         process_work.register(AlertEvaluator)
-        for job in JOBS:
+        for job in (*JOBS, READINESS_JOB):
             register(job)
         if settings.BANDSTAND.otlp_endpoint:
             from monitoring.otlp import health_checks as export_checks
