@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.conf import settings
+from django.urls import reverse
 
 from foundation.durations import format_days
 from foundation.job_registry import Job, Retention, register
@@ -11,6 +12,10 @@ def _spans_kept() -> str:
 
 def _samples_kept() -> str:
     return format_days(settings.BANDSTAND.sample_days)
+
+
+def _apply_modes_address(_policy_id: str) -> str:
+    return reverse("admin:monitoring_recommendation_apply_modes")
 
 
 JOBS = (
@@ -74,7 +79,7 @@ class MonitoringConfig(AppConfig):
             AuditTarget("debugmode", "debug mode", "admin:monitoring_debugmode_change"),
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
             AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
-            AuditTarget("recommendationpolicy", "recommendation policy"),
+            AuditTarget("recommendationpolicy", "recommendation policy", address=_apply_modes_address),
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
