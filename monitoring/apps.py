@@ -83,9 +83,9 @@ class MonitoringConfig(AppConfig):
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
-            Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
+            Entry("Agents", 4, "Trace settings", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
-            Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
+            Entry("Operations", 6, "Debug modes", "monitoring.debugmode", "manage_search"),
         )
         register_debug_source(read_debug_targets)
         registry.register(*health_checks.CHECKS)

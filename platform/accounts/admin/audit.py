@@ -25,6 +25,7 @@ from console.field_filters import ChoiceFilter
 from console.formatting import NOTHING
 from console.list_export import ExportColumn
 from console.templatetags.console import action_label
+from console.views import NamedRow
 
 # In the name of a detail: what the row is to the entry.
 _ROLE_OF_ROW: Final = re.compile(r"^(new|after|merged)_")
@@ -80,7 +81,10 @@ class AuditEntryAdmin(ExportableAdmin):
     ) -> Any:
         """Titled by what was done: "Release published: Demo #2"."""
         entry = self.get_object(request, object_id)
-        context = {} if entry is None else {"title": describe_entry(entry), "subtitle": None}
+        context: dict[str, Any] = {}
+        if entry is not None:
+            heading = describe_entry(entry)
+            context = {"title": heading, "subtitle": None, "original": NamedRow(entry, heading)}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
