@@ -40,6 +40,13 @@ JOBS = (
         every_minutes=1,
     ),
     Job(
+        "fire schedules",
+        "agents.tasks.fire_schedules",
+        "Asks agents what people have scheduled, each time once.",
+        "schedules fired",
+        every_minutes=1,
+    ),
+    Job(
         "run bulk actions",
         "agents.tasks.run_bulk_actions",
         "Continues what operators do to many rows at once.",
@@ -72,6 +79,14 @@ JOBS = (
         retentions=(Retention("What repeated requests of /v1 are recognized by", "48 hours"),),
     ),
     Job(
+        "delete schedules past their time",
+        "agents.sessions.turn_schedules.purge_over_schedules",
+        "Forgets what was to be asked once, 30 days after its time.",
+        "schedules deleted",
+        every_minutes=1440,
+        retentions=(Retention("Schedules that were to ask once", "30 days after their time"),),
+    ),
+    Job(
         "delete old counters",
         "agents.journal.rollups.delete_old_rollups",
         "Deletes the counters of single minutes and of hours when nothing reads them any more; those of days stay.",
@@ -82,6 +97,13 @@ JOBS = (
             Retention("Counters of turns per hour", _hours_kept),
             Retention("Counters of turns per day", "for ever"),
         ),
+    ),
+    Job(
+        "end lost calls for side work",
+        "agents.journal.utility_calls.end_abandoned_utility_calls",
+        "Ends the calls of models for titles, summaries and facts whose process was killed.",
+        "calls ended",
+        every_minutes=60,
     ),
     Job(
         "delete unused routes",
@@ -134,6 +156,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("agentsession", "session", "admin:agents_agentsession_change"),
             AuditTarget("turn", "turn", "admin:agents_turn_change"),
             AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
+            AuditTarget("turnschedule", "turn schedule", "admin:agents_turnschedule_change"),
             AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
         )
         register_schema(
@@ -148,6 +171,7 @@ class AgentsConfig(AppConfig):
                     "turns",
                     "events",
                     "memories",
+                    "turn_schedules",
                     "me",
                 )
             ),

@@ -46,6 +46,14 @@ JOBS = (
             Retention("Recommendations", "90 days"),
         ),
     ),
+    Job(
+        "delete old alerts",
+        "monitoring.alerts.alert_retention.purge_alerts",
+        "Deletes alerts that ended, their notifications and silences after 90 days.",
+        "rows deleted",
+        retentions=(Retention("Alerts that ended, notifications and silences", "90 days"),),
+        cron="40 3 * * *",
+    ),
 )
 
 
@@ -58,6 +66,15 @@ EXPORT_JOB = Job(
     every_minutes=1,
 )
 
+READINESS_JOB = Job(
+    "delete old readiness results",
+    "monitoring.readiness_validator.runs.purge_runs",
+    "Deletes the results of readiness checks after 90 days.",
+    "results deleted",
+    retentions=(Retention("Results of readiness checks", "90 days"),),
+    cron="55 3 * * *",
+)
+
 
 class MonitoringConfig(AppConfig):
     name = "monitoring"
@@ -65,12 +82,16 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
+        from agents.releases.publication_gate import register_gate
         from console.navigation import Entry, register_entries
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.alerts.evaluator_thread import AlertEvaluator
         from monitoring.debugging import read_debug_targets
+        from monitoring.notifications.notifier import Notifier
         from monitoring.performance.monitor import make_sampler
+        from monitoring.readiness_validator.readiness_gate import ReadinessGate
         from monitoring.spans.sampling import Sampling, register_debug_source
         from monitoring.spans.writer import SpanWriter
 
@@ -80,18 +101,32 @@ class MonitoringConfig(AppConfig):
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
             AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
             AuditTarget("recommendationpolicy", "recommendation policy", address=_apply_modes_address),
+            AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
+            AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
+            AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
+            AuditTarget("readinessrun", "readiness check", "admin:monitoring_readinessrun_change"),
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
             Entry("Agents", 4, "Trace settings", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug modes", "monitoring.debugmode", "manage_search"),
+            Entry("Operations", 7, "Readiness", "monitoring.readinessrun", "checklist"),
+        )
+        register_entries(
+            Entry("Alerts", 0, "Alerts", "monitoring.alert", "notifications_active"),
+            Entry("Alerts", 1, "Alert rules", "monitoring.alertrule", "rule"),
+            Entry("Alerts", 2, "Silences", "monitoring.silence", "notifications_off"),
+            Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
         )
         register_debug_source(read_debug_targets)
+        register_gate(ReadinessGate())
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
-        for job in JOBS:
+        process_work.register(Notifier)
+        process_work.register(AlertEvaluator)
+        for job in (*JOBS, READINESS_JOB):
             register(job)
         if settings.BANDSTAND.otlp_endpoint:
             from monitoring.otlp import health_checks as export_checks

@@ -113,6 +113,18 @@ def _header_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    for item in value:
+        try:
+            parts = urlsplit(f"//{item}")
+            port = parts.port
+        except ValueError:
+            port = None
+        if not port or item != item.lower() or parts.netloc != item or "@" in item or not parts.hostname:
+            raise ValueError("must be hosts with their ports, as in hooks.example.internal:8443, 10.0.0.5:9000")
+    return value
+
+
 def _encryption_key(value: SecretStr) -> SecretStr:
     installation_secrets.check_encryption_key(value.get_secret_value())
     return value
@@ -121,6 +133,18 @@ def _encryption_key(value: SecretStr) -> SecretStr:
 def _database(value: SecretStr) -> SecretStr:
     if urlsplit(value.get_secret_value()).scheme not in {"postgresql", "postgres"}:
         raise ValueError("must be a postgresql:// address")
+    return value
+
+
+def _secret_address(value: SecretStr) -> SecretStr:
+    from foundation.http import AddressRefused, parse_target
+
+    address = value.get_secret_value()
+    _web_address(address)
+    try:
+        parse_target(address)
+    except AddressRefused as error:
+        raise ValueError(f"must be an http or https address: {error.detail}") from None
     return value
 
 
@@ -165,6 +189,7 @@ Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
 LongSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_long_enough)]
 HeaderToken: TypeAlias = Annotated[SecretStr, AfterValidator(_header_token)]
 EncryptionKey: TypeAlias = Annotated[SecretStr, AfterValidator(_encryption_key)]
+SecretAddress: TypeAlias = Annotated[SecretStr, AfterValidator(_secret_address)]
 MailUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_mail_server)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
@@ -252,6 +277,8 @@ class Config(BaseSettings):
         COMPLETION_BYTES // MEBIBYTE, alias="BANDSTAND_COMPLETION_MEBIBYTES"
     )
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
+    schedules_per_user: Count = Field(50, alias="BANDSTAND_SCHEDULES_PER_USER")
+    schedule_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(15, alias="BANDSTAND_SCHEDULE_MINUTES")
 
     # The circuit breakers of routes, and what is respected of providers' limits; see `agents.routing`.
     breaker_failures: Count = Field(_BREAKER.failures, alias="BANDSTAND_BREAKER_FAILURES")
@@ -321,6 +348,12 @@ class Config(BaseSettings):
     email_from: Annotated[str, AfterValidator(check_sender)] | None = Field(None, alias="EMAIL_FROM")
     audit_days: Annotated[int, Field(ge=0, le=36_500)] = Field(730, alias="BANDSTAND_AUDIT_DAYS")
 
+    # Notifications of alerts; see `monitoring.notifications`.
+    alert_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_hosts)] = Field(
+        (), alias="BANDSTAND_ALERT_HOSTS"
+    )
+    pagerduty_url: Address = Field("https://events.pagerduty.com/v2/enqueue", alias="BANDSTAND_PAGERDUTY_URL")
+
     # Logs, error reports and metrics.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
@@ -334,6 +367,12 @@ class Config(BaseSettings):
         "bandstand", alias="OTEL_SERVICE_NAME"
     )
     metrics_token: HeaderToken | None = Field(None, alias="BANDSTAND_METRICS_TOKEN")
+
+    # The supervisor's watchdog; see `bandstand.supervisor.watchdog`. Such addresses are often keys themselves.
+    watchdog_webhook: SecretAddress | None = Field(None, alias="BANDSTAND_WATCHDOG_WEBHOOK")
+    heartbeat_url: SecretAddress | None = Field(None, alias="BANDSTAND_HEARTBEAT_URL")
+    disk_full_percent: Percent = Field(95, alias="BANDSTAND_DISK_FULL_PERCENT")
+    disk_free_megabytes: Annotated[int, Field(ge=0, le=1_000_000)] = Field(1024, alias="BANDSTAND_DISK_FREE_MEGABYTES")
     env_file: Path | None = Field(None, alias="BANDSTAND_ENV_FILE")
 
     @property
@@ -350,6 +389,11 @@ class Config(BaseSettings):
     def runner_liveness_file(self) -> Path:
         """The file that a runner touches each second while it works."""
         return self.liveness_file or self.data_dir / "run" / "runner.alive"
+
+    @property
+    def scheduler_liveness_file(self) -> Path:
+        """The file that the scheduler touches each second while it works."""
+        return self.liveness_file or self.data_dir / "run" / "scheduler.alive"
 
     @property
     def base_url(self) -> str:

@@ -13,7 +13,7 @@ from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, next_pause
 from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.process_records import ChildProcess
 from bandstand.supervisor.runner_watch import Beats
-from bandstand.supervisor.watchdog import is_frozen
+from bandstand.supervisor.scheduler_watch import is_frozen
 from tests.support.surroundings import ROOT
 
 
