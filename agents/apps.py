@@ -84,6 +84,7 @@ JOBS = (
         "Forgets what was to be asked once, 30 days after its time.",
         "schedules deleted",
         every_minutes=1440,
+        retentions=(Retention("Schedules that were to ask once", "30 days after their time"),),
     ),
     Job(
         "delete old counters",
