@@ -113,6 +113,18 @@ def _header_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    for item in value:
+        try:
+            parts = urlsplit(f"//{item}")
+            port = parts.port
+        except ValueError:
+            port = None
+        if not port or item != item.lower() or parts.netloc != item or "@" in item or not parts.hostname:
+            raise ValueError("must be hosts with their ports, as in hooks.example.internal:8443, 10.0.0.5:9000")
+    return value
+
+
 def _encryption_key(value: SecretStr) -> SecretStr:
     installation_secrets.check_encryption_key(value.get_secret_value())
     return value
@@ -187,6 +199,7 @@ Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
 MemoryLimit: TypeAlias = Annotated[int, Field(ge=10, le=10_000_000)]
 Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
+Days: TypeAlias = Annotated[int, Field(ge=1, le=3650)]
 Percent: TypeAlias = Annotated[float, Field(ge=1, le=100)]
 
 _BREAKER = BreakerPolicy()
@@ -264,6 +277,8 @@ class Config(BaseSettings):
         COMPLETION_BYTES // MEBIBYTE, alias="BANDSTAND_COMPLETION_MEBIBYTES"
     )
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
+    schedules_per_user: Count = Field(50, alias="BANDSTAND_SCHEDULES_PER_USER")
+    schedule_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(15, alias="BANDSTAND_SCHEDULE_MINUTES")
 
     # The circuit breakers of routes, and what is respected of providers' limits; see `agents.routing`.
     breaker_failures: Count = Field(_BREAKER.failures, alias="BANDSTAND_BREAKER_FAILURES")
@@ -322,14 +337,27 @@ class Config(BaseSettings):
     failed_logins_per_account: Limit = Field(50, alias="BANDSTAND_FAILED_LOGINS_PER_ACCOUNT")
     bad_keys_per_minute: Limit = Field(60, alias="BANDSTAND_BAD_KEYS_PER_MINUTE")
 
+    # For how many days things are kept; see `foundation.job_registry.Retention`.
+    log_days: Days = Field(30, alias="BANDSTAND_LOG_DAYS")
+    span_days: Annotated[int, Field(ge=1, le=365)] = Field(30, alias="BANDSTAND_SPAN_DAYS")
+    sample_days: Annotated[int, Field(ge=8, le=3650)] = Field(14, alias="BANDSTAND_SAMPLE_DAYS")
+    job_run_days: Days = Field(7, alias="BANDSTAND_JOB_RUN_DAYS")
+
     # E-mail and the audit trail.
     email_url: MailUrl | None = Field(None, alias="EMAIL_URL")
     email_from: Annotated[str, AfterValidator(check_sender)] | None = Field(None, alias="EMAIL_FROM")
     audit_days: Annotated[int, Field(ge=0, le=36_500)] = Field(730, alias="BANDSTAND_AUDIT_DAYS")
 
+    # Notifications of alerts; see `monitoring.notifications`.
+    alert_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_hosts)] = Field(
+        (), alias="BANDSTAND_ALERT_HOSTS"
+    )
+    pagerduty_url: Address = Field("https://events.pagerduty.com/v2/enqueue", alias="BANDSTAND_PAGERDUTY_URL")
+
     # Logs, error reports and metrics.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
+    log_megabytes: Annotated[int, Field(ge=4, le=1_000_000)] = Field(100, alias="BANDSTAND_LOG_MEGABYTES")
     sentry_dsn: SecretStr | None = Field(None, alias="SENTRY_DSN")
     otlp_endpoint: Address | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     otlp_headers: Annotated[SecretStr, AfterValidator(_otlp_headers)] | None = Field(

@@ -22,6 +22,7 @@ from bandstand.supervisor.database import Database
 from bandstand.supervisor.embedder import SupervisedEmbedder
 from bandstand.supervisor.errors import CannotStart
 from bandstand.supervisor.lock import Lock
+from bandstand.supervisor.log_rotation import LogLimits, rotate_forever
 from bandstand.supervisor.terminal import print_error, print_line
 from bandstand.supervisor.watchdog_setup import make_watchdog
 from bandstand.web.listen_sockets import FD_VARIABLE, AddressError, check_free, listening_socket
@@ -173,6 +174,8 @@ class Installation:
             raise CannotStart(str(error)) from None
 
     def _start_children(self) -> None:
+        limits = LogLimits(megabytes=self.config.log_megabytes, days=self.config.log_days)
+        self._watch(rotate_forever(self.log_folder, limits))
         for role in self._roles():
             log = self.log_folder / f"{role.name}.log"
             child = Child(role, log, self._remember)
