@@ -100,6 +100,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE, "sent": CONSOLE},
     "agents.turn": {"see": CONSOLE, "export": OPERATORS, "trace": CONSOLE},
+    "agents.turnschedule": {"see": CONSOLE, "hold": OPERATORS, "release": OPERATORS},
     "monitoring.debugmode": {"see": CONSOLE, "end": OPERATORS},
     "memory.memory": {
         "see": CONSOLE, "confirm": OPERATORS, "quarantine": OPERATORS, "reject": OPERATORS, "erase": OPERATORS,
