@@ -93,7 +93,7 @@ class LastOutcomeFilter(ChoiceFilter):
 class TurnScheduleAdmin(KeysetAdmin):
     """What people have agents asked at a time, with what operators do: hold and release."""
 
-    query_budget = 9
+    query_budget = 12
 
     list_display = ("created", "display_text", "user", "agent", "when", "display_state", "next_time", "last_time")
     list_display_links = ("created",)
