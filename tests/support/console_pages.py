@@ -10,7 +10,19 @@ from django.contrib.auth.models import Group
 
 from accounts.actor import Actor
 from accounts.models import OutgoingEmail, User
-from agents.models import Agent, AgentSession, BulkAction, Event, Feedback, Message, RouteHealth, Runner, Step, Turn
+from agents.models import (
+    Agent,
+    AgentSession,
+    BulkAction,
+    Event,
+    Feedback,
+    Message,
+    RouteHealth,
+    Runner,
+    Step,
+    Turn,
+    TurnSchedule,
+)
 from foundation.clock import now
 from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
@@ -94,6 +106,7 @@ def one_row_of_everything(user: User) -> None:
     BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
     MemoryPool.objects.create(name="support")
+    TurnSchedule.objects.create(user=user, agent=Agent.objects.get(), text="Hi", cron="0 8 * * *", time_zone="UTC")
     TraceSettings.objects.create(agent=Agent.objects.get())
     Recommendation.objects.create(kind="memory_cleanup", runner_id=runner.pk, subject="host:1", reason="memory_high")
     rule = AlertRule.objects.create(name="many_failures", metric="turn_error_rate", threshold=5)

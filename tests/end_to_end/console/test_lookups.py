@@ -67,6 +67,7 @@ DECLARED: dict[str, set[str]] = {
         "until",
         "user",
     },
+    "agents.turnschedule": {"agent", "last", "state", "user"},
     "auth.group": set(),
     "memory.memory": {"age", "scope", "since", "source", "tier", "trust", "until", "user"},
     "memory.memorypool": set(),
