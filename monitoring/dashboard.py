@@ -52,7 +52,7 @@ LEVEL_WORDS: Final = {"warn": "look at it", "bad": "act now"}
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
+class Problem:
     """A problem: its description, a link, and what to do. `level` is "warn" or "bad"."""
 
     message: str
@@ -126,20 +126,20 @@ def _metric(result: CheckResult) -> Metric:
     return Metric(check.title, finding.value, finding.message, _address(finding.link), level, finding.percent)
 
 
-def _alerts(results: Sequence[CheckResult]) -> Iterator[Alert]:
+def _alerts(results: Sequence[CheckResult]) -> Iterator[Problem]:
     """Findings that are not good, and checks that failed to run; without those that another check details."""
     measured = {result.check.name for result in results if not result.fault}
     for result in results:
         check = result.check
         if result.fault:
-            yield Alert(f"{check.title}: {FAULT_LABELS[result.fault]}", _address(check.link), _FAULT_REMEDY, "warn")
+            yield Problem(f"{check.title}: {FAULT_LABELS[result.fault]}", _address(check.link), _FAULT_REMEDY, "warn")
         elif check.detailed_by not in measured:
             for finding in result.findings:
                 if finding.level is not Level.GOOD:
                     message = (
                         f"{check.title}: {finding.value}, {finding.message}" if check.is_metric else finding.message
                     )
-                    yield Alert(message, _address(finding.link), finding.remedy, str(finding.level))
+                    yield Problem(message, _address(finding.link), finding.remedy, str(finding.level))
 
 
 def _address(link: Link | None) -> str:

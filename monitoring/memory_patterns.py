@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection
 
 from foundation.ids import lowest_id
-from monitoring.task_completion import Grouping
+from monitoring.task_completion import Breakdown
 
 # Of the newest spans: they have no index by name, and there may be ten millions of them in a week.
 MAX_SPANS: Final = 200_000
@@ -24,8 +24,8 @@ WHERE memory.id >= %(first)s AND memory.id < %(next)s AND owner.agent IS NOT NUL
 GROUP BY 1
 """
 _STORED_GROUPS: Final = {
-    Grouping.AGENT: "owner.agent",
-    Grouping.DAY: "date_trunc('day', memory.created_at, 'UTC')",
+    Breakdown.AGENT: "owner.agent",
+    Breakdown.DAY: "date_trunc('day', memory.created_at, 'UTC')",
 }
 _RECALLS: Final = """
 SELECT {group}, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),
@@ -37,8 +37,8 @@ WHERE name = 'search_memory' AND (%(agent)s::uuid IS NULL OR agent_id = %(agent)
 GROUP BY GROUPING SETS (({group}), ())
 """
 _RECALL_GROUPS: Final = {
-    Grouping.AGENT: "agent_id",
-    Grouping.DAY: "date_trunc('day', started_at, 'UTC')",
+    Breakdown.AGENT: "agent_id",
+    Breakdown.DAY: "date_trunc('day', started_at, 'UTC')",
 }
 
 
@@ -57,13 +57,13 @@ def group_memory_use(
     since: datetime,
     until: datetime,
     *,
-    by: Grouping,
+    by: Breakdown,
     agent_id: UUID | None = None,
     release_id: UUID | None = None,
 ) -> Mapping[Any, AgentMemoryUse]:
     """The use of memory by agent or day, and with the key None that of all together; empty by release, for neither a
     memory nor a recall names one. Two statements."""
-    if by is Grouping.RELEASE or release_id is not None:
+    if by is Breakdown.RELEASE or release_id is not None:
         return {}
     params: dict[str, Any] = {
         "since": since,

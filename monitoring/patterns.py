@@ -20,12 +20,12 @@ from foundation.ids import lowest_id
 from monitoring.figures import By, CallFigures, Histogram, TurnFigures, read_call_figures, read_turn_figures
 from monitoring.memory_patterns import AgentMemoryUse, group_memory_use
 from monitoring.periods import MINUTE, Period, end_of_minute, sum_figures, sum_histograms
-from monitoring.task_completion import Grouping, count_refuted
+from monitoring.task_completion import Breakdown, count_refuted
 from monitoring.time_ranges import DashboardRange
 
 # The time limit of the one statement that reads turns, and not their counters.
 REFUTED_SECONDS: Final = 5.0
-_BY: Final = {Grouping.AGENT: By.AGENT, Grouping.RELEASE: By.RELEASE, Grouping.DAY: By.DAY}
+_BY: Final = {Breakdown.AGENT: By.AGENT, Breakdown.RELEASE: By.RELEASE, Breakdown.DAY: By.DAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Patterns:
 
     since: datetime
     until: datetime
-    by: Grouping
+    by: Breakdown
     total: Pattern
     groups: Sequence[Pattern]
     errors: Sequence[ErrorPattern]
@@ -108,7 +108,7 @@ class Choice:
     """What patterns are read of."""
 
     time_range: DashboardRange
-    by: Grouping = Grouping.AGENT
+    by: Breakdown = Breakdown.AGENT
     agent_id: UUID | None = None
     release_id: UUID | None = None
 
@@ -195,25 +195,25 @@ def _refuted(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, i
         return None
 
 
-def _key(row: TurnFigures | CallFigures, by: Grouping | None) -> Any:
+def _key(row: TurnFigures | CallFigures, by: Breakdown | None) -> Any:
     match by:
-        case Grouping.AGENT:
+        case Breakdown.AGENT:
             return row.agent_id
-        case Grouping.RELEASE:
+        case Breakdown.RELEASE:
             return row.release_id
-        case Grouping.DAY:
+        case Breakdown.DAY:
             return row.at
     return None
 
 
-def _grouped(turns: Iterable[TurnFigures], by: Grouping) -> Mapping[Any, Sequence[TurnFigures]]:
+def _grouped(turns: Iterable[TurnFigures], by: Breakdown) -> Mapping[Any, Sequence[TurnFigures]]:
     groups: dict[Any, list[TurnFigures]] = defaultdict(list)
     for row in turns:
         groups[_key(row, by)].append(row)
     return groups
 
 
-def _contexts(calls: Iterable[CallFigures], by: Grouping | None) -> Mapping[Any, ContextUse]:
+def _contexts(calls: Iterable[CallFigures], by: Breakdown | None) -> Mapping[Any, ContextUse]:
     """Only calls of models say how much they used, so that there is one row of each group."""
     return {
         _key(row, by): ContextUse(row.context_percent_mean, row.context_percent_max)
@@ -250,28 +250,28 @@ def _answered_later(since: datetime, until: datetime, choice: Choice) -> Mapping
     return {row["key"]: row["number"] for row in rows}
 
 
-def _column(by: Grouping, *, day_of: str) -> Any:
+def _column(by: Breakdown, *, day_of: str) -> Any:
     """What rows with a release are grouped by: days are those of a column of time, in UTC."""
     match by:
-        case Grouping.AGENT:
+        case Breakdown.AGENT:
             return F("release__agent_id")
-        case Grouping.RELEASE:
+        case Breakdown.RELEASE:
             return F("release_id")
-        case Grouping.DAY:
+        case Breakdown.DAY:
             return TruncDay(day_of, tzinfo=UTC)
 
 
-def _labels(keys: set[Any], by: Grouping) -> Mapping[Any, str]:
+def _labels(keys: set[Any], by: Breakdown) -> Mapping[Any, str]:
     """What the groups are called, in the order of the page."""
-    if by is Grouping.DAY:
+    if by is Breakdown.DAY:
         return {day: f"{day:%Y-%m-%d}" for day in sorted(keys, reverse=True)}
     rows: Any = (
         Agent.objects.filter(pk__in=keys)
-        if by is Grouping.AGENT
+        if by is Breakdown.AGENT
         else Release.objects.filter(pk__in=keys).select_related("agent").order_by("agent__name", "-number")
     )
     labels = {row.pk: row.name if isinstance(row, Agent) else str(row) for row in rows}
-    if by is Grouping.AGENT:
+    if by is Breakdown.AGENT:
         labels = dict(sorted(labels.items(), key=lambda item: item[1].casefold()))
     return labels | dict.fromkeys(keys - labels.keys(), "deleted")
 

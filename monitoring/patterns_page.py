@@ -20,7 +20,7 @@ from monitoring.dashboard import VIEW_TURN, Metric, format_rate
 from monitoring.list_links import TurnLinks
 from monitoring.overview import read_range
 from monitoring.patterns import Choice, OperationPattern, Pattern, Patterns, read_patterns
-from monitoring.task_completion import Grouping
+from monitoring.task_completion import Breakdown
 from monitoring.time_ranges import RANGES
 
 DEFAULT_RANGE: Final = RANGES["7d"]
@@ -84,7 +84,7 @@ def patterns_context(request: HttpRequest) -> dict[str, Any]:
         "patterns": patterns,
         "choice": choice,
         "ranges": [(one.name, _address(request, range=one.name)) for one in RANGES.values()],
-        "groupings": [(one.value, one.value) for one in Grouping],
+        "groupings": [(one.value, one.value) for one in Breakdown],
         "agents": Agent.objects.order_by("name", "slug").values_list("pk", "name")[:MAX_CHOICES],
         "releases": Release.objects.filter(agent_id=choice.agent_id)
         .order_by("-number")
@@ -101,7 +101,7 @@ def read_choice(request: HttpRequest) -> Choice:
     try:
         choice = Choice(
             read_range(request, DEFAULT_RANGE),
-            Grouping(request.GET.get("by") or Grouping.AGENT),
+            Breakdown(request.GET.get("by") or Breakdown.AGENT),
             *(UUID(request.GET[name]) if request.GET.get(name) else None for name in ("agent", "release")),
         )
     except ValueError:

@@ -21,7 +21,7 @@ from foundation.ids import lowest_id
 _LONGEST: Final = timedelta(days=1)
 
 
-class Grouping(StrEnum):
+class Breakdown(StrEnum):
     """What patterns are broken down by."""
 
     AGENT = "agent"
@@ -58,9 +58,9 @@ WHERE (%(agent)s::uuid IS NULL OR release.agent_id = %(agent)s)
 GROUP BY 1
 """  # noqa: S608 - put together from constants; values are parameters
 _GROUPS: Final = {
-    Grouping.AGENT: "release.agent_id",
-    Grouping.RELEASE: "turn.release_id",
-    Grouping.DAY: "date_trunc('day', turn.finished_at, 'UTC')",
+    Breakdown.AGENT: "release.agent_id",
+    Breakdown.RELEASE: "turn.release_id",
+    Breakdown.DAY: "date_trunc('day', turn.finished_at, 'UTC')",
 }
 
 
@@ -68,7 +68,7 @@ def count_refuted(
     since: datetime,
     until: datetime,
     *,
-    by: Grouping,
+    by: Breakdown,
     agent_id: UUID | None = None,
     release_id: UUID | None = None,
 ) -> Mapping[Any, int]:

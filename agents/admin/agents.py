@@ -18,7 +18,7 @@ from agents.admin.draft_page import draft_page
 from agents.admin.publishing import publish_page
 from agents.admin.ratings import rating_summary
 from agents.admin.release_diff import compare_page
-from agents.admin.stored_configurations import Comparison, compare_stored
+from agents.admin.stored_configurations import ReleaseComparison, compare_stored
 from agents.models import Agent, AgentDraft, Release
 from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT, VIEW_RATINGS
 from agents.releases import archive_agent, change_agent, create_agent, restore_agent
@@ -210,7 +210,7 @@ def _related_rows(agent: Agent) -> dict[str, Any]:
     """The template context for the part under the form: the draft, whether it differs from live, what of the two cannot
     be read, the releases."""
     draft = AgentDraft.objects.filter(agent=agent).first()
-    comparison = compare_stored(agent.live_release, draft) if draft else Comparison(None)
+    comparison = compare_stored(agent.live_release, draft) if draft else ReleaseComparison(None)
     releases = Release.objects.filter(agent=agent).select_related("published_by").order_by("-number")
     return {
         "agent": agent,

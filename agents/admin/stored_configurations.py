@@ -30,7 +30,7 @@ class UnreadableConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ReleaseComparison:
     """What differs between two rows; `differences` is None where there are no two that can be read."""
 
     differences: list[Difference] | None
@@ -47,13 +47,13 @@ def read_configuration(row: Configuration) -> AgentConfiguration | UnreadableCon
         return UnreadableConfiguration(row, f"{error.detail}{pointer}", stored)
 
 
-def compare_stored(old: Configuration | None, new: Configuration) -> Comparison:
+def compare_stored(old: Configuration | None, new: Configuration) -> ReleaseComparison:
     """Compare two rows; without `old`, see only whether `new` can be read."""
     read = [read_configuration(row) for row in (old, new) if row is not None]
     match read:
         case [AgentConfiguration() as first, AgentConfiguration() as second]:
-            return Comparison(compare_configurations(first, second))
-    return Comparison(None, [one for one in read if isinstance(one, UnreadableConfiguration)])
+            return ReleaseComparison(compare_configurations(first, second))
+    return ReleaseComparison(None, [one for one in read if isinstance(one, UnreadableConfiguration)])
 
 
 def unreadable_page(

@@ -5,7 +5,7 @@ One text says what a turn counts as, for the rollups and for the live tail, thos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -176,7 +176,8 @@ def _sum(counter: str) -> str:
     return f"r.{counter} + excluded.{counter}"
 
 
-def _total(counter: str) -> str:
+def total(counter: str) -> str:
+    """The expression that adds a counter up over rows of a rollup."""
     if counter.startswith("min_"):
         return f"min({counter})"
     if counter.startswith("max_"):
@@ -195,14 +196,17 @@ _SELECTED: Final = (
 )
 
 
-def read_statement(rollup: Rollup, *, groups: Mapping[str, str], counts: Mapping[str, str]) -> str:
-    """The SELECT of the sums of all counters, after those of `counts`, by `groups`: expressions over the columns `at`
-    and the keys.
+def read_statement(
+    rollup: Rollup, *, groups: Mapping[str, str], counts: Mapping[str, str], counters: Iterable[str] | None = None
+) -> str:
+    """The SELECT of the sums of `counters` (None: of all), after those of `counts`, by `groups`: expressions over the
+    columns `at` and the keys.
 
     Its parameters: `widths`, `firsts` and `lasts` are the ranges of rollups; the live tail counts from `since` to
     `until`, if not null; `agent` and `release` select, if not null.
     """
-    keys, counters, grouped = ", ".join(rollup.keys), ", ".join(rollup.counters), ", ".join(groups.values())
+    keys, columns, grouped = ", ".join(rollup.keys), ", ".join(rollup.counters), ", ".join(groups.values())
+    totals = [total(counter) for counter in (rollup.counters if counters is None else counters)]
     tail = f"""
         NOT t.compacted AND t.finished_at IS NOT NULL AND t.finished_at >= %(since)s
         AND {_SELECTED.format(agent="r.agent_id", release="t.release_id")}"""
@@ -212,7 +216,7 @@ WITH {_facts(tail)}, rows AS (
     SELECT c.* FROM unnest(%(widths)s::text[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[])
         AS span(width, first, last)
     CROSS JOIN LATERAL (
-        SELECT c.at, {keys}, {counters} FROM {rollup.table} c
+        SELECT c.at, {keys}, {columns} FROM {rollup.table} c
         WHERE c.width = span.width AND c.at >= span.first AND c.at < coalesce(span.last, 'infinity')
           AND {_SELECTED.format(agent="c.agent_id", release="c.release_id")}
         OFFSET 0
@@ -222,5 +226,5 @@ WITH {_facts(tail)}, rows AS (
     WHERE ended_at >= %(since)s AND (%(until)s::timestamptz IS NULL OR ended_at < %(until)s)
     GROUP BY {", ".join(map(str, range(1, len(rollup.keys) + 2)))}
 )
-SELECT {", ".join((*groups.values(), *counts.values(), *map(_total, rollup.counters)))} FROM rows{order}
+SELECT {", ".join((*groups.values(), *counts.values(), *totals))} FROM rows{order}
 """

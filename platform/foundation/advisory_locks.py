@@ -32,6 +32,7 @@ class AdvisoryLock(IntEnum):
     EXPORT_TRACES = _SINGLE | 9
     MONITOR_PERFORMANCE = _SINGLE | 7
     APPLY_RECOMMENDATION = _SINGLE | 8
+    LOOK_AT_RUNNERS = _SINGLE | 11
 
 
 @unique

@@ -13,7 +13,7 @@ from console.formatting import format_percent, format_seconds
 from foundation.clock import now
 from monitoring.figures import Histogram
 from monitoring.patterns import Choice, Pattern, Patterns, read_patterns
-from monitoring.task_completion import Grouping
+from monitoring.task_completion import Breakdown
 from monitoring.time_ranges import RANGES
 
 
@@ -22,14 +22,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--range", choices=[*RANGES], default="24h", help="the range that ends now (24h)")
-        parser.add_argument("--by", choices=[one.value for one in Grouping], default="agent", help="per what (agent)")
+        parser.add_argument("--by", choices=[one.value for one in Breakdown], default="agent", help="per what (agent)")
         parser.add_argument("--agent", help="of the agent with this slug only")
         parser.add_argument("--release", type=int, help="of the release with this number only; needs --agent")
         parser.add_argument("--json", action="store_true", help="all of it, as one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         agent_id, release_id = _find(options["agent"], options["release"])
-        choice = Choice(RANGES[options["range"]], Grouping(options["by"]), agent_id, release_id)
+        choice = Choice(RANGES[options["range"]], Breakdown(options["by"]), agent_id, release_id)
         patterns = read_patterns(choice, now())
         if options["json"]:
             self.stdout.write(orjson.dumps(dump_patterns(patterns), option=orjson.OPT_INDENT_2).decode())

@@ -22,7 +22,7 @@ from memory.writing import remember
 from monitoring.models import TurnSpan
 from monitoring.patterns import Choice, Pattern, Patterns, read_patterns
 from monitoring.spans.partitions import create_partitions
-from monitoring.task_completion import Grouping
+from monitoring.task_completion import Breakdown
 from monitoring.time_ranges import RANGES
 from tests.support.conversations import Conversation, answer, claimed, conversation
 from tests.support.past_turns import PastStep, past_turn
@@ -176,14 +176,14 @@ def test_each_agent_has_its_own_figures_and_all_together_their_sum() -> None:
     [only] = patterns(agent_id=two.agent_id).groups
     assert only.key == two.agent_id
     assert patterns(release_id=one.release_id).total.period.turns == 3
-    assert {group.key for group in patterns(by=Grouping.RELEASE).groups} == {one.release_id, two.release_id}
+    assert {group.key for group in patterns(by=Breakdown.RELEASE).groups} == {one.release_id, two.release_id}
 
 
 def test_each_day_has_its_own_figures() -> None:
     session, at = conversation().row, now()
     for days in (0, 0, 2):
         past_turn(session, ended_at=at - timedelta(days=days, seconds=1))
-    found = patterns(time_range=RANGES["7d"], by=Grouping.DAY)
+    found = patterns(time_range=RANGES["7d"], by=Breakdown.DAY)
     assert all(isinstance(group.key, datetime) for group in found.groups)
     assert [group.label for group in found.groups] == [
         f"{at - timedelta(days=days, seconds=1):%Y-%m-%d}" for days in (0, 2)
@@ -224,12 +224,12 @@ def test_memories_and_recalls_are_those_of_the_agent() -> None:
             started_at=at - timedelta(minutes=1), ended_at=at - timedelta(minutes=1) + timedelta(seconds=0.2),
             error_type="", attributes={},
         )  # fmt: skip
-    for found in (patterns(), patterns(by=Grouping.DAY)):
+    for found in (patterns(), patterns(by=Breakdown.DAY)):
         [group] = [group for group in found.groups if group.period.turns]
         for use in (group.memory, found.total.memory):
             assert (use.stored, use.recalls) == (2, 2)
             assert use.recall_p95 == pytest.approx(0.2)
-    assert patterns(by=Grouping.RELEASE).total.memory.stored is None
+    assert patterns(by=Breakdown.RELEASE).total.memory.stored is None
 
 
 # --- the command ---

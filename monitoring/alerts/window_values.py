@@ -1,0 +1,185 @@
+"""Values over windows of whole minutes, from the rollups of turns and calls with their live tail.
+
+Live evaluation and backtest read the same: a window ends with the last minute that is over, so that what is added to a
+minute while it lasts makes no difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.domain.duration_buckets import BUCKET_COUNT
+from agents.domain.failures import SILENT_CLASSES
+from agents.journal.queries import fetch
+from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement, total
+from agents.models import Agent, Release, RollupWidth
+from monitoring.alerts.label_sets import LabelSet, make_label_set
+from monitoring.alerts.window_formulas import MinuteSums
+
+MINUTE: Final = timedelta(minutes=1)
+# A turn that ends in the last moment of a minute is committed a little later.
+SETTLE: Final = timedelta(seconds=5)
+
+_MINUTE_OF_ROW: Final = "date_trunc('minute', at, 'UTC')"
+# What metrics count besides the counters of the rollups.
+_COUNTS: Final[Mapping[str, Mapping[str, str]]] = {
+    TURNS.table: {
+        "failed": "coalesce(sum(turns) FILTER (WHERE status IN ('failed', 'expired') "
+        "AND error_class <> ALL(%(quiet)s)), 0)::bigint",
+    },
+    CALLS.table: {
+        "failed": "coalesce(sum(calls) FILTER (WHERE error_class <> '' AND error_class <> ALL(%(quiet)s)), 0)::bigint",
+    },
+}
+# The labels, and the keys of the rollups that have their values.
+_KEYS: Final = {"agent": "agent_id", "release": "release_id", "operation": "operation", "name": "name"}
+_SELECTED_BY_ID: Final = ("agent", "release")
+# A counter of our own: 1 for each minute that has a row.
+_PRESENT: Final = "present"
+
+_Row = tuple[datetime, Sequence[Any]]
+
+
+class Formula(Protocol):
+    """What a value is made of."""
+
+    @property
+    def counters(self) -> Sequence[str]:
+        """The counters that it needs."""
+        ...
+
+    def evaluate(self, sums: MinuteSums, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The value of each window, from the minute of its start to before that of its end; NaN where it has none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSource:
+    """The rollup whose counters are added up, and the formula of a value."""
+
+    rollup: Rollup
+    formula: Formula
+
+
+def read_window_values(
+    source: WindowSource,
+    *,
+    labels: Mapping[str, str],
+    group_by: Sequence[str],
+    window: timedelta,
+    at: Sequence[datetime],
+) -> dict[LabelSet, list[float | None]]:
+    """See `monitoring.alerts.metrics.read_values`. Up to three statements."""
+    minutes = max(1, -(-window // MINUTE))
+    ends = [window_end(moment) for moment in at]
+    first, last = min(ends) - minutes * MINUTE, max(ends)
+    until, positions = np.unique([(end - first) // MINUTE for end in ends], return_inverse=True)
+    values: dict[LabelSet, list[float | None]] = {}
+    for label_set, rows in _read_rows(source, labels, group_by, first, last).items():
+        sums = _sum_minutes(source, rows, first, (last - first) // MINUTE)
+        computed = source.formula.evaluate(sums, until - minutes, until)
+        if group_by:
+            # A group without anything is not there; without groups, its number is 0.
+            computed = np.where(sums.total(_PRESENT, until - minutes, until) > 0, computed, np.nan)
+        values[label_set] = [None if math.isnan(value) else value for value in computed[positions].tolist()]
+    return values
+
+
+def window_end(moment: datetime) -> datetime:
+    """The end of the last window that is over at a moment."""
+    return (moment - SETTLE).astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _sum_minutes(source: WindowSource, rows: Sequence[_Row], first: datetime, length: int) -> MinuteSums:
+    columns: dict[str, Sequence[Any] | NDArray[np.float64]] = {
+        name: np.zeros((0, BUCKET_COUNT) if name.endswith("_buckets") else 0)
+        for name in (_PRESENT, *source.formula.counters)
+    }
+    if rows:
+        columns = dict(zip(columns, zip(*((1, *counters) for _, counters in rows), strict=True), strict=True))
+    return MinuteSums.from_rows(length, [(moment - first) // MINUTE for moment, _ in rows], columns)
+
+
+def _read_rows(
+    source: WindowSource, labels: Mapping[str, str], group_by: Sequence[str], first: datetime, last: datetime
+) -> dict[LabelSet, list[_Row]]:
+    """The counters of each minute in which there was something, of what `labels` select, by set of labels."""
+    rows: dict[LabelSet, list[_Row]] = {} if group_by else {(): []}
+    selection = _select(labels)
+    if selection is None:
+        return rows
+    # The statement selects by agent and release only. What is selected by another label has one value after that.
+    selected = {label: value for label, value in labels.items() if label not in _SELECTED_BY_ID}
+    keys = [label for label in _KEYS if label in group_by or label in selected]
+    records = _fetch(source, selection, keys, first, last)
+    names = _read_names(keys, records)
+    for moment, *values in records:
+        of_labels = {label: names.get(value, str(value)) for label, value in zip(keys, values, strict=False)}
+        if all(of_labels[label] == value for label, value in selected.items()):
+            label_set = make_label_set((label, of_labels[label]) for label in group_by)
+            rows.setdefault(label_set, []).append((moment, values[len(keys) :]))
+    return rows
+
+
+def _fetch(
+    source: WindowSource, selection: Mapping[str, UUID], labels: Sequence[str], first: datetime, last: datetime
+) -> list[tuple[Any, ...]]:
+    counts, counters = _COUNTS[source.rollup.table], source.formula.counters
+    statement = read_statement(
+        source.rollup,
+        groups={"at": _MINUTE_OF_ROW, **{_KEYS[label]: _KEYS[label] for label in labels}},
+        counts={name: counts.get(name) or total(name) for name in counters},
+        counters=(),
+    )
+    params = {
+        "widths": [RollupWidth.MINUTE.value],
+        "firsts": [first],
+        "lasts": [last],
+        "since": first,
+        "until": last,
+        "agent": selection.get("agent"),
+        "release": selection.get("release"),
+        "quiet": list(SILENT_CLASSES),
+    }
+    return fetch(statement, params)
+
+
+def _select(labels: Mapping[str, str]) -> dict[str, UUID] | None:
+    """The ids of the selected agent and release; None if there is no such thing."""
+    selection: dict[str, UUID] = {}
+    if "agent" in labels:
+        agent_id = Agent.objects.filter(slug=labels["agent"]).values_list("pk", flat=True).first()
+        if agent_id is None:
+            return None
+        selection["agent"] = agent_id
+    if "release" in labels:
+        slug, _, number = labels["release"].rpartition("/")
+        releases = (
+            Release.objects.filter(agent__slug=slug, number=number) if number.isdecimal() else Release.objects.none()
+        )
+        release_id = releases.values_list("pk", flat=True).first()
+        if release_id is None:
+            return None
+        selection["release"] = release_id
+    return selection
+
+
+def _read_names(labels: Sequence[str], records: Iterable[Sequence[Any]]) -> dict[Any, str]:
+    """The slugs of agents, and of releases with their numbers, by their ids."""
+    names: dict[Any, str] = {}
+    if "agent" in labels:
+        ids = {record[1 + labels.index("agent")] for record in records}
+        names.update(Agent.objects.filter(pk__in=ids).values_list("pk", "slug"))
+    if "release" in labels:
+        ids = {record[1 + labels.index("release")] for record in records}
+        releases = Release.objects.filter(pk__in=ids).values_list("pk", "agent__slug", "number")
+        names.update((pk, f"{slug}/{number}") for pk, slug, number in releases)
+    return names
