@@ -99,10 +99,10 @@ def send_test(actor: Actor, channel_id: UUID) -> Notification:
     tests = Notification.objects.filter(channel=channel, kind=Notification.Kind.TEST, state=Notification.State.WAITING)
     if tests.exists():
         raise Conflict("A test is under way: its outcome is in the list of notifications in a moment.")
-    key = f"test-{new_id()}"
+    key = str(new_id())
     home = settings.BANDSTAND.base_url
     content = NotificationContent(
-        title=f"{actor.name} tests the channel {channel.name}. Nothing is wrong.",
+        title=f"{actor.name} tests the channel {channel.name}, and nothing is wrong",
         incident_key=key,
         severity="info",
         description=f"Notifications of alerts at {home} come this way.",
