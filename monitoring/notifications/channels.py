@@ -76,13 +76,15 @@ def save_channel(
 @transaction.atomic
 def delete_channel(actor: Actor, channel_id: UUID) -> None:
     """Delete a channel with the log of its deliveries. Raises `Forbidden`, `NotFound`, and `Conflict` while a rule or
-    another channel uses it."""
+    another channel uses it, or a notification waits for it."""
     require_permission(actor, DELETE_CHANNEL)
     channel = _lock_channel(channel_id)
     users = [f"the rule {rule.name}" for rule in AlertRule.objects.filter(channels=channel)]
     users += [f"the channel {other.name}" for other in NotificationChannel.objects.filter(fallback=channel)]
     if users:
         raise Conflict(f"It is used by {', '.join(users)}: take it away there first, or switch it off.")
+    if Notification.objects.filter(channel=channel, state=Notification.State.WAITING).exists():
+        raise Conflict("Notifications wait for it: switch it off, and its fallback takes them.")
     record_audit(actor, "notification_channel.deleted", target=channel, detail={"kind": channel.kind})
     channel.delete()
 

@@ -220,6 +220,10 @@ def test_a_channel_in_use_is_not_deleted() -> None:
         delete_channel(SYSTEM, row.pk)
     rule.channels.clear()
     delete_channel(SYSTEM, other.pk)
+    waiting = queue(row)
+    with pytest.raises(Conflict, match="wait for it"):
+        delete_channel(SYSTEM, row.pk)
+    waiting.delete()
     delete_channel(SYSTEM, row.pk)
     assert last_audit().action == "notification_channel.deleted"
     with pytest.raises(NotFound):
