@@ -51,7 +51,7 @@ JOBS = (
     Job(
         "delete old counters",
         "agents.journal.rollups.delete_old_rollups",
-        "Deletes the counters of single minutes after two days and those of hours after 90; those of days stay.",
+        "Deletes the counters of single minutes after eight days and those of hours after 90; those of days stay.",
         "counters deleted",
         every_minutes=60,
     ),

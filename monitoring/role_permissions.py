@@ -13,6 +13,12 @@ CHANGE_TRACE_SETTINGS: Final = "monitoring.change_tracesettings"
 APPLY_RECOMMENDATION: Final = "monitoring.apply_recommendation"
 CHANGE_RECOMMENDATION_POLICY: Final = "monitoring.change_recommendationpolicy"
 VIEW_RECOMMENDATION: Final = "monitoring.view_recommendation"
+VIEW_CHANNEL: Final = "monitoring.view_notificationchannel"
+ADD_CHANNEL: Final = "monitoring.add_notificationchannel"
+CHANGE_CHANNEL: Final = "monitoring.change_notificationchannel"
+DELETE_CHANNEL: Final = "monitoring.delete_notificationchannel"
+TEST_CHANNEL: Final = "monitoring.test_notificationchannel"
+RESEND_NOTIFICATION: Final = "monitoring.resend_notification"
 
 
 def declare() -> None:
@@ -24,5 +30,12 @@ def declare() -> None:
             Role.BUILDER: {ADD_TRACE_SETTINGS, CHANGE_TRACE_SETTINGS},
             Role.OPERATOR: {APPLY_RECOMMENDATION, CHANGE_DEBUG_MODE, EXPORT_TRACE},
             Role.OWNER: {CHANGE_RECOMMENDATION_POLICY},
+        }
+    )
+    declare_role_permissions(
+        {
+            Role.OPERATOR: {VIEW_CHANNEL, TEST_CHANNEL, RESEND_NOTIFICATION},
+            # A channel holds secrets, and sends what is wrong here to somebody else.
+            Role.OWNER: {ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL},
         }
     )
