@@ -93,7 +93,7 @@ class AlertRuleAdmin(ConsoleAdmin):
 
     query_budget = 8
 
-    list_display = ("name", "display_state", "condition", "last_value", "fired", "display_severity", "notified")
+    list_display = ("name", "display_state", "condition", "last_value", "fired", "notified")
     list_filter = (RuleStateFilter, MetricFilter, SeverityFilter)
     list_filter_submit = True
     list_tabs = (
@@ -124,7 +124,7 @@ class AlertRuleAdmin(ConsoleAdmin):
 
     @admin.display(description="state")
     def display_state(self, rule: Any) -> SafeString:
-        return rule_state(rule)
+        return format_html("{} {}", rule_state(rule), severity_badge(rule.severity))
 
     @admin.display(description="fires when")
     def condition(self, rule: AlertRule) -> SafeString:
@@ -140,10 +140,6 @@ class AlertRuleAdmin(ConsoleAdmin):
     @admin.display(description=f"fired in {RECENT_DAYS} days")
     def fired(self, rule: Any) -> str:
         return f"{rule.times_fired:,} times" if rule.times_fired > 1 else "once" if rule.times_fired else NOTHING
-
-    @admin.display(description="severity")
-    def display_severity(self, rule: AlertRule) -> SafeString:
-        return severity_badge(rule.severity)
 
     @admin.display(description="notified")
     def notified(self, rule: AlertRule) -> str:
@@ -217,6 +213,8 @@ class AlertRuleAdmin(ConsoleAdmin):
             self,
             "console/alert_rule.html",
             title=str(rule) if rule else "Add alert rule",
+            opts=self.opts,
+            original=rule,
             rule=rule,
             form=form,
             may_edit=may_edit,

@@ -19,7 +19,7 @@ from console.formatting import NOTHING, badge, format_duration, format_moment
 from console.keyset_changelist import parse_uuid
 from console.list_export import ExportColumn
 from console.list_head import ListTab
-from console.views import console_page
+from console.views import NamedRow, console_page
 from monitoring.alerts.alert_descriptions import describe_labels
 from monitoring.models import Notification, NotificationChannel
 
@@ -128,9 +128,9 @@ class NotificationAdmin(ExportableAdmin):
         if row is None:
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return missing
-        return console_page(
-            request, self, "console/notification.html", title=notification_title(row), **_context(request, row)
-        )
+        title = notification_title(row)
+        frame = {"title": title, "opts": self.opts, "original": NamedRow(row, title)}
+        return console_page(request, self, "console/notification.html", **frame, **_context(request, row))
 
 
 def notification_kind(row: Notification) -> str:
