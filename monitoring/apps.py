@@ -49,6 +49,7 @@ class MonitoringConfig(AppConfig):
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
         from monitoring.debugging import read_debug_targets
+        from monitoring.notifications.notifier import Notifier
         from monitoring.performance.monitor import make_sampler
         from monitoring.spans.sampling import Sampling, register_debug_source
         from monitoring.spans.writer import SpanWriter
@@ -79,6 +80,7 @@ class MonitoringConfig(AppConfig):
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
+        process_work.register(Notifier)
         for job in JOBS:
             register(job)
         if settings.BANDSTAND.otlp_endpoint:

@@ -13,6 +13,12 @@ CHANGE_TRACE_SETTINGS: Final = "monitoring.change_tracesettings"
 APPLY_RECOMMENDATION: Final = "monitoring.apply_recommendation"
 CHANGE_RECOMMENDATION_POLICY: Final = "monitoring.change_recommendationpolicy"
 VIEW_RECOMMENDATION: Final = "monitoring.view_recommendation"
+VIEW_CHANNEL: Final = "monitoring.view_notificationchannel"
+ADD_CHANNEL: Final = "monitoring.add_notificationchannel"
+CHANGE_CHANNEL: Final = "monitoring.change_notificationchannel"
+DELETE_CHANNEL: Final = "monitoring.delete_notificationchannel"
+TEST_CHANNEL: Final = "monitoring.test_notificationchannel"
+RESEND_NOTIFICATION: Final = "monitoring.resend_notification"
 VIEW_ALERT_RULE: Final = "monitoring.view_alertrule"
 ADD_ALERT_RULE: Final = "monitoring.add_alertrule"
 CHANGE_ALERT_RULE: Final = "monitoring.change_alertrule"
@@ -40,6 +46,8 @@ def declare() -> None:
             Role.VIEWER: {VIEW_ALERT_RULE, VIEW_ALERT, VIEW_SILENCE, VIEW_NOTIFICATION},
             # Who decides what an agent does decides what of it is wrong; who is on call decides who is woken.
             Role.BUILDER: {ADD_ALERT_RULE, CHANGE_ALERT_RULE, DELETE_ALERT_RULE},
-            Role.OPERATOR: {ADD_SILENCE, CHANGE_SILENCE},
+            Role.OPERATOR: {ADD_SILENCE, CHANGE_SILENCE, VIEW_CHANNEL, TEST_CHANNEL, RESEND_NOTIFICATION},
+            # A channel holds secrets, and sends what is wrong here to somebody else.
+            Role.OWNER: {ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL},
         }
     )

@@ -317,6 +317,16 @@ class Migration(migrations.Migration):
                 ),
                 ("version", models.PositiveIntegerField(default=1)),
                 (
+                    "claimed_until",
+                    models.DateTimeField(
+                        editable=False, help_text="A delivery under way holds the channel until then.", null=True
+                    ),
+                ),
+                (
+                    "attempted_at",
+                    models.DateTimeField(editable=False, help_text="When a delivery last began.", null=True),
+                ),
+                (
                     "fallback",
                     models.ForeignKey(
                         blank=True,
@@ -419,6 +429,12 @@ class Migration(migrations.Migration):
             model_name="notification",
             index=models.Index(
                 condition=models.Q(("state", "failed")), fields=["finished_at"], name="notification_failed"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="deliveryattempt",
+            index=models.Index(
+                condition=models.Q(("finished_at__isnull", True)), fields=["notification"], name="attempt_unfinished"
             ),
         ),
         migrations.AddConstraint(

@@ -31,6 +31,11 @@ class NotificationChannel(models.Model):
     fallback = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     for_tests = models.BooleanField(default=False, help_text="Of the readiness validator; no rule may use it.")
     version = models.PositiveIntegerField(default=1)
+    # Of deliveries: written by the notifier alone, and by none of the forms.
+    claimed_until = models.DateTimeField(
+        null=True, editable=False, help_text="A delivery under way holds the channel until then."
+    )
+    attempted_at = models.DateTimeField(null=True, editable=False, help_text="When a delivery last began.")
 
     class Meta:
         ordering = ["name"]
@@ -44,7 +49,7 @@ class Notification(models.Model):
     """One notification to one channel, queued in the transaction of the change that it reports.
 
     `content` is what is sent, as of that moment. Delivery is at least once: receivers tell repeats by `dedup_key`. A
-    worker claims a row until `due_at`; what it does is in `DeliveryAttempt`.
+    notifier claims the channel, so that each has one delivery at a time; what it does is in `DeliveryAttempt`.
     """
 
     class Kind(models.TextChoices):
@@ -109,6 +114,9 @@ class DeliveryAttempt(models.Model):
     class Meta:
         default_permissions = ("view",)
         ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["notification"], name="attempt_unfinished", condition=Q(finished_at__isnull=True)),
+        ]
 
     def __str__(self) -> str:
         return f"attempt of {self.notification_id}"

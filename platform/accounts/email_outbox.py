@@ -133,7 +133,7 @@ def _send(email: OutgoingEmail) -> bool:
     except (SMTPException, OSError, ValueError) as error:
         # The server's error may quote the message, with the token of the link.
         reason = str(error).replace(path.rstrip("/").rpartition("/")[2], "…")
-        _postpone(email, f"{type(error).__name__}: {reason}", permanent=_is_final(error))
+        _postpone(email, f"{type(error).__name__}: {reason}", permanent=is_permanent_failure(error))
         return False
     _close(email, OutgoingEmail.State.SENT)
     log.info("mail.sent", email_id=str(email.pk), kind=email.kind, user=user.get_username())
@@ -168,7 +168,7 @@ def _message(email: OutgoingEmail, user: User, link: str) -> EmailMultiAlternati
     return message
 
 
-def _is_final(error: Exception) -> bool:
+def is_permanent_failure(error: Exception) -> bool:
     """Whether the server rejected this message for good, so that a retry would fail as well."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= 500 for code, _ in error.recipients.values())

@@ -113,6 +113,18 @@ def _header_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    for item in value:
+        try:
+            parts = urlsplit(f"//{item}")
+            port = parts.port
+        except ValueError:
+            port = None
+        if not port or item != item.lower() or parts.netloc != item or "@" in item or not parts.hostname:
+            raise ValueError("must be hosts with their ports, as in hooks.example.internal:8443, 10.0.0.5:9000")
+    return value
+
+
 def _encryption_key(value: SecretStr) -> SecretStr:
     installation_secrets.check_encryption_key(value.get_secret_value())
     return value
@@ -313,6 +325,12 @@ class Config(BaseSettings):
     email_url: MailUrl | None = Field(None, alias="EMAIL_URL")
     email_from: Annotated[str, AfterValidator(check_sender)] | None = Field(None, alias="EMAIL_FROM")
     audit_days: Annotated[int, Field(ge=0, le=36_500)] = Field(730, alias="BANDSTAND_AUDIT_DAYS")
+
+    # Notifications of alerts; see `monitoring.notifications`.
+    alert_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_hosts)] = Field(
+        (), alias="BANDSTAND_ALERT_HOSTS"
+    )
+    pagerduty_url: Address = Field("https://events.pagerduty.com/v2/enqueue", alias="BANDSTAND_PAGERDUTY_URL")
 
     # Logs, error reports and metrics.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")

@@ -6,6 +6,8 @@ Requests to model servers, whose addresses a connection holds, go through `agent
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -35,7 +37,7 @@ _TRACE.on_connection_reuseconn.append(_on_reused)
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A response of any status. `content_type` is lower case and without parameters, `charset` as the server names it;
-    either is "" when it names none. `truncated`: `body` was cut."""
+    either is "" when it names none. `truncated`: `body` was cut. `retry_after` is that header as it came, or ""."""
 
     url: str
     status: int
@@ -43,6 +45,7 @@ class Fetched:
     charset: str
     body: bytes
     truncated: bool
+    retry_after: str = ""
 
 
 class GuardedClient:
@@ -125,24 +128,55 @@ class GuardedClient:
         """
         target = parse_target(address)
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
-        try:
-            async with asyncio.timeout(total_seconds):
-                for _ in range(max_redirects + 1):
-                    request = self.session().get(
-                        target.url, allow_redirects=False, timeout=timeout, headers={"Accept": accept}
-                    )
-                    async with request as response:
-                        location = response.headers.get("Location")
-                        if response.status not in _REDIRECTS or location is None:
-                            return await _read(response, target, max_bytes)
-                        # The body of a redirect is not read: it could be endless.
-                        response.close()
-                        target = _next_hop(target, location)
-        except TimeoutError:
-            raise Unreachable("The address did not answer in time.") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(f"The address could not be read ({type(error).__name__}).") from error
+        async with _bounded(total_seconds):
+            for _ in range(max_redirects + 1):
+                request = self.session().get(
+                    target.url, allow_redirects=False, timeout=timeout, headers={"Accept": accept}
+                )
+                async with request as response:
+                    location = response.headers.get("Location")
+                    if response.status not in _REDIRECTS or location is None:
+                        return await _read(response, target, max_bytes)
+                    # The body of a redirect is not read: it could be endless.
+                    response.close()
+                    target = _next_hop(target, location)
         raise AddressRefused("The address redirects elsewhere, more often than is allowed.")
+
+    async def post(
+        self,
+        address: str,
+        *,
+        content: bytes,
+        headers: Mapping[str, str],
+        max_bytes: int = 64 * 1024,
+        connect_seconds: float = 5,
+        total_seconds: float = 20,
+    ) -> Fetched:
+        """POST `content` to `address` on a connection of its own. Reads at most `max_bytes` of the response; a redirect
+        is a response like others, and not followed. Raises `AddressRefused` and `Unreachable`.
+        """
+        target = parse_target(address)
+        timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
+        async with _bounded(total_seconds):
+            # A fresh connection: on one that the server is just closing, nobody could say whether the content arrived.
+            request = self.session(fresh=True).post(
+                target.url, data=content, headers=dict(headers), allow_redirects=False, timeout=timeout
+            )
+            async with request as response:
+                fetched = await _read(response, target, max_bytes)
+        return fetched
+
+
+@asynccontextmanager
+async def _bounded(seconds: float) -> AsyncIterator[None]:
+    """Raise `Unreachable` for what goes wrong in the block, and after `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Unreachable("The address did not answer in time.") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Unreachable(f"The address could not be read ({type(error).__name__}).") from error
 
 
 async def _read(response: aiohttp.ClientResponse, target: Target, max_bytes: int) -> Fetched:
@@ -166,6 +200,7 @@ async def _read(response: aiohttp.ClientResponse, target: Target, max_bytes: int
         charset=charset,
         body=bytes(body[:max_bytes]),
         truncated=len(body) > max_bytes,
+        retry_after=response.headers.get("Retry-After", ""),
     )
 
 

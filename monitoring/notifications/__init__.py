@@ -1,0 +1,1 @@
+"""Notifications of alerts: their channels, the outbox, and their delivery."""

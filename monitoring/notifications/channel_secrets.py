@@ -1,0 +1,53 @@
+"""The secrets of channels: encrypted in their rows, and bound to where they may be sent."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from foundation.encryption import SecretCipher, SecretUnreadable
+from monitoring.models import NotificationChannel
+
+Kind = NotificationChannel.Kind
+
+
+def origin_of(address: str) -> str:
+    """Scheme, host and port of a URL, in lower case."""
+    parts = urlsplit(address)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://[{host}]:{port}" if ":" in host else f"{parts.scheme}://{host}:{port}"
+
+
+def encrypt_secret(channel: NotificationChannel, secret: str) -> str:
+    """The content of the column `secret` for the channel as it is now."""
+    return _cipher().encrypt(secret, bound_to=_binding(channel))
+
+
+def decrypt_secret(channel: NotificationChannel) -> str:
+    """The channel's secret, "" if it has none. Raises `SecretUnreadable`, also where the address leads elsewhere than
+    when the secret was entered."""
+    if not channel.secret:
+        return ""
+    return _cipher().decrypt(channel.secret, bound_to=_binding(channel))
+
+
+def has_secret_for(channel: NotificationChannel) -> bool:
+    """Whether the channel has a secret that can be used where it leads now."""
+    try:
+        return decrypt_secret(channel) != ""
+    except SecretUnreadable:
+        return False
+
+
+def _binding(channel: NotificationChannel) -> str:
+    # PagerDuty's address is the environment's, so all that its key is bound to is the kind.
+    origin = "" if channel.kind in (Kind.PAGERDUTY, Kind.EMAIL) else origin_of(channel.address)
+    return f"notification channel {channel.kind} {origin}"
+
+
+def _cipher() -> SecretCipher:
+    config = settings.BANDSTAND
+    keys = [config.encryption_key, *filter(None, [config.encryption_key_previous])]
+    return SecretCipher([key.get_secret_value() for key in keys])

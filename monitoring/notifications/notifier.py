@@ -1,0 +1,136 @@
+"""The notifier: delivers what is due in the outbox. Background work of every web process and runner.
+
+It needs neither the scheduler nor the event loop. Deliveries run in threads of their own, one for each channel, so that
+a slow one holds up no other; only the notifier's own thread uses the database.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from time import monotonic, sleep
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.db import close_old_connections, connection
+
+from foundation.db_threads import DATABASE_FAULTS
+from foundation.db_timeouts import statement_timeout
+from foundation.process_work import Process
+from monitoring.models import Notification
+from monitoring.notifications.delivery import deliver, read_delivery_settings
+from monitoring.notifications.message import DeliveryOutcome
+from monitoring.notifications.outbox import DeliveryClaim, claim_deliveries, record_outcome
+
+log = structlog.get_logger(__name__)
+
+# One statement over an index of what waits.
+POLL_SECONDS: Final = 3.0
+MAX_DELIVERIES: Final = 8
+STATEMENT_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 8.0
+_LOOK_SECONDS: Final = 0.5
+
+
+def deliver_due(*, channel_ids: Collection[UUID] | None = None) -> int:
+    """Deliver what is due now, to `channel_ids` if given, one after the other in this thread; return how many
+    notifications were sent."""
+    sent = 0
+    delivery_settings = read_delivery_settings()
+    while claims := claim_deliveries(1, channel_ids=channel_ids):
+        for claim in claims:
+            outcome = deliver(claim.recipient, claim.messages, delivery_settings)
+            record_outcome(claim, outcome)
+            sent += len(claim.messages) if outcome.succeeded else 0
+    return sent
+
+
+def wait_until_delivered(notification_ids: Collection[UUID], *, seconds: float) -> bool:
+    """Deliver these notifications, or wait until another process has; return whether none waits any more.
+
+    Where a channel has a delivery under way or a pause, this takes until its end, and `seconds` at most.
+    """
+    waiting = Notification.objects.filter(pk__in=notification_ids, state=Notification.State.WAITING)
+    deadline = monotonic() + seconds
+    while channel_ids := list(waiting.values_list("channel", flat=True)):
+        deliver_due(channel_ids=channel_ids)
+        if monotonic() > deadline:
+            return not waiting.exists()
+        sleep(_LOOK_SECONDS if waiting.exists() else 0)
+    return True
+
+
+class Notifier(threading.Thread):
+    """Claims, delivers and records. Without a database nothing is claimed, and outcomes wait to be recorded."""
+
+    def __init__(self, process: Process | None = None, *, poll_seconds: float = POLL_SECONDS) -> None:  # noqa: ARG002
+        super().__init__(name="notifier", daemon=True)
+        self._poll_seconds = poll_seconds
+        self._stopping = False
+        # Something has happened: a delivery has ended, or the process does.
+        self._wake = threading.Event()
+        self._done: SimpleQueue[tuple[DeliveryClaim, DeliveryOutcome]] = SimpleQueue()
+        self._unrecorded: list[tuple[DeliveryClaim, DeliveryOutcome]] = []
+        self._under_way = 0
+        self._settings = read_delivery_settings()
+
+    def stop(self) -> None:
+        """Finish the deliveries under way and end, within some seconds."""
+        self._stopping = True
+        self._wake.set()
+        self.join(STOP_SECONDS)
+
+    def run(self) -> None:
+        executor = ThreadPoolExecutor(MAX_DELIVERIES, thread_name_prefix="notification")
+        while not self._stopping:
+            self._guard(self._record)
+            self._guard(lambda: self._start_due(executor))
+            self._wake.wait(self._poll_seconds)
+            self._wake.clear()
+        self._guard(self._record)
+        while self._under_way and self._wake.wait(STOP_SECONDS):
+            self._wake.clear()
+            self._guard(self._record)
+        executor.shutdown(wait=False)
+        connection.close()
+
+    def _guard(self, work: Callable[[], object]) -> None:
+        try:
+            with statement_timeout(STATEMENT_SECONDS):
+                work()
+        except DATABASE_FAULTS as error:
+            log.warning("notifier.interrupted", error=str(error)[:200])
+            connection.close()
+        except Exception:
+            log.exception("notifier.failed")
+        finally:
+            close_old_connections()
+
+    def _start_due(self, executor: ThreadPoolExecutor) -> None:
+        for claim in claim_deliveries(MAX_DELIVERIES - self._under_way):
+            self._under_way += 1
+            executor.submit(self._deliver, claim)
+
+    def _deliver(self, claim: DeliveryClaim) -> None:
+        self._done.put((claim, deliver(claim.recipient, claim.messages, self._settings)))
+        self._wake.set()
+
+    def _record(self) -> None:
+        while True:
+            try:
+                self._unrecorded.append(self._done.get_nowait())
+                self._under_way -= 1
+            except Empty:
+                break
+        while self._unrecorded:
+            try:
+                record_outcome(*self._unrecorded[0])
+            except DATABASE_FAULTS:
+                raise
+            except Exception:
+                # It would fail again. The claim runs out, and the notification is delivered once more.
+                log.exception("notification.not_recorded")
+            del self._unrecorded[0]

@@ -1,0 +1,196 @@
+"""From the outbox to the receiver: an attempt before the network, its outcome after, retries, the fallback."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+
+from foundation.clock import now
+from monitoring.models import DeliveryAttempt, Notification, NotificationChannel
+from monitoring.notifications.message import DeliveryOutcome
+from monitoring.notifications.notifier import deliver_due
+from monitoring.notifications.outbox import INTERRUPTED, claim_deliveries, record_outcome
+from tests.support.notifications import WEBHOOK_SECRET, Receiver, channel, content, queue, receiver
+
+pytestmark = pytest.mark.django_db
+
+Kind = NotificationChannel.Kind
+State = Notification.State
+Event = Notification.Kind
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as running:
+        yield running
+
+
+def make_due() -> None:
+    """As if every pause were over."""
+    Notification.objects.update(due_at=now() - timedelta(seconds=1))
+    NotificationChannel.objects.update(attempted_at=None)
+
+
+def errors() -> list[str]:
+    return list(DeliveryAttempt.objects.order_by("id").values_list("error", flat=True))
+
+
+def test_a_webhook_is_signed_and_sent_once(there: Receiver) -> None:
+    row = queue(channel(Kind.WEBHOOK, there))
+    assert (deliver_due(), deliver_due()) == (1, 0)
+    [request] = there.requests
+    assert request.path == "/hooks/1"
+    assert request.headers["webhook-id"] == "firing-event-1"
+    signed = f"firing-event-1.{request.headers['webhook-timestamp']}.".encode() + request.content
+    key = base64.b64decode(WEBHOOK_SECRET.removeprefix("whsec_"))
+    digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert request.headers["webhook-signature"] == f"v1,{digest}"
+    assert request.json["type"] == "alert.firing"
+    assert request.json["data"] == {"kind": "firing", **content().dump()}
+    row.refresh_from_db()
+    assert (row.state, row.attempts, row.finished_at is not None) == (State.SENT, 1, True)
+    [attempt] = row.delivery_attempts.all()
+    assert (attempt.succeeded, attempt.status_code, attempt.error) == (True, 200, "")
+
+
+def test_the_attempt_is_written_before_the_network_is_used(there: Receiver) -> None:
+    row = queue(channel(Kind.WEBHOOK, there))
+    [claim] = claim_deliveries(8)
+    assert claim_deliveries(8) == []
+    [attempt] = row.delivery_attempts.all()
+    assert (attempt.finished_at, attempt.succeeded, there.requests) == (None, None, [])
+    record_outcome(claim, DeliveryOutcome(succeeded=True))
+    attempt.refresh_from_db()
+    assert attempt.succeeded
+
+
+def test_who_dies_in_a_delivery_leaves_it_to_the_next_with_the_same_id(there: Receiver) -> None:
+    row = queue(channel(Kind.WEBHOOK, there))
+    claim_deliveries(8)
+    NotificationChannel.objects.update(claimed_until=F("claimed_until") - timedelta(minutes=1))
+    assert deliver_due() == 1
+    assert errors() == [INTERRUPTED, ""]
+    row.refresh_from_db()
+    assert (row.state, row.attempts) == (State.SENT, 2)
+
+
+def test_what_is_recorded_late_is_sent_all_the_same(there: Receiver) -> None:
+    row = queue(channel(Kind.WEBHOOK, there))
+    [late] = claim_deliveries(8)
+    NotificationChannel.objects.update(claimed_until=None)
+    [claim] = claim_deliveries(8)
+    record_outcome(late, DeliveryOutcome(error="It broke."))
+    row.refresh_from_db()
+    assert (row.state, errors()) == (State.WAITING, [INTERRUPTED, ""])
+    record_outcome(late, DeliveryOutcome(succeeded=True))
+    record_outcome(claim, DeliveryOutcome(error="It broke."))
+    row.refresh_from_db()
+    assert row.state == State.SENT
+
+
+def test_a_failure_is_retried_after_a_growing_pause(there: Receiver) -> None:
+    row = queue(channel(Kind.WEBHOOK, there))
+    delays = []
+    for _ in range(3):
+        there.refuse(503)
+        make_due()
+        assert deliver_due() == 0
+        row.refresh_from_db()
+        delays.append(round((row.due_at - now()).total_seconds()))
+    assert delays == [10, 30, 120]
+    assert errors() == ["The receiver answers 503."] * 3
+    make_due()
+    assert deliver_due() == 1
+    assert len({request.headers["webhook-id"] for request in there.requests}) == 1
+
+
+def test_a_receiver_that_asks_for_patience_gets_it(there: Receiver) -> None:
+    row = queue(channel(Kind.WEBHOOK, there))
+    there.refuse(429, retry_after="77")
+    deliver_due()
+    row.refresh_from_db()
+    assert round((row.due_at - now()).total_seconds()) == 77
+
+
+def test_the_fallback_takes_over_what_a_channel_cannot_deliver(there: Receiver) -> None:
+    other = channel(Kind.SLACK, there)
+    first = channel(Kind.WEBHOOK, there, fallback=other)
+    row = queue(first)
+    for _ in range(4):
+        there.refuse(500)
+        make_due()
+        deliver_due(channel_ids=[first.pk])
+    row.refresh_from_db()
+    assert (row.state, row.attempts) == (State.FAILED, 4)
+    assert deliver_due() == 1
+    replacement = Notification.objects.get(channel=other)
+    assert (replacement.state, replacement.replaces, replacement.dedup_key) == (State.SENT, row, row.dedup_key)
+
+
+def test_a_permanent_failure_goes_to_the_fallback_at_once_and_to_nobody_twice(there: Receiver) -> None:
+    first = channel(Kind.WEBHOOK, there)
+    second = channel(Kind.WEBHOOK, there, fallback=first)
+    first.fallback = second
+    first.save()
+    queue(first)
+    there.refuse(410)
+    there.refuse(410)
+    assert deliver_due() == 0
+    assert [row.state for row in Notification.objects.all()] == [State.FAILED, State.FAILED]
+    assert len(there.requests) == 2
+
+
+def test_without_a_fallback_it_is_tried_for_two_hours(there: Receiver) -> None:
+    row = queue(channel(Kind.WEBHOOK, there))
+    for _ in range(8):
+        there.refuse(500)
+        make_due()
+        deliver_due()
+    row.refresh_from_db()
+    assert (row.state, row.attempts) == (State.FAILED, 8)
+    make_due()
+    assert deliver_due() == 0
+
+
+def test_an_end_waits_for_its_beginning_and_others_do_not(there: Receiver) -> None:
+    to = channel(Kind.WEBHOOK, there)
+    queue(to)
+    queue(to, key="event-2", kind=Event.RESOLVED)
+    queue(to, key="event-3", incident="incident-2")
+    there.refuse(500)
+    assert deliver_due() == 1
+    make_due()
+    assert deliver_due() == 2
+    assert [request.headers["webhook-id"] for request in there.requests] == [
+        "firing-event-1",
+        "firing-event-3",
+        "firing-event-1",
+        "resolved-event-2",
+    ]
+
+
+def test_the_fallback_that_was_told_of_a_beginning_is_told_of_the_end(there: Receiver) -> None:
+    other = channel(Kind.PAGERDUTY, there)
+    first = channel(Kind.WEBHOOK, there, fallback=other)
+    queue(first)
+    there.refuse(410)
+    assert deliver_due() == 1
+    queue(first, key="event-2", kind=Event.RESOLVED)
+    assert deliver_due() == 2
+    actions = [request.json.get("event_action") for request in there.requests if request.path == "/v2/enqueue"]
+    assert actions == ["trigger", "resolve"]
+
+
+def test_a_channel_that_is_switched_off_sends_nothing_but_tests(there: Receiver) -> None:
+    to = channel(Kind.WEBHOOK, there, enabled=False)
+    queue(to)
+    queue(to, key="event-2", kind=Event.TEST)
+    assert deliver_due() == 1
+    assert [request.json["type"] for request in there.requests] == ["alert.test"]
+    assert sorted(errors()) == ["", "The channel is switched off."]
