@@ -68,12 +68,21 @@ class MonitoringConfig(AppConfig):
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
             AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
             AuditTarget("recommendationpolicy", "recommendation policy"),
+            AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
+            AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
+            AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
             Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
+        )
+        register_entries(
+            Entry("Alerts", 0, "Alerts", "monitoring.alert", "notifications_active"),
+            Entry("Alerts", 1, "Alert rules", "monitoring.alertrule", "rule"),
+            Entry("Alerts", 2, "Silences", "monitoring.silence", "notifications_off"),
+            Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
         )
         register_debug_source(read_debug_targets)
         registry.register(*health_checks.CHECKS)
