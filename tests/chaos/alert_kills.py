@@ -295,8 +295,7 @@ def _seed(origin: str) -> None:
 
 def expected_episodes(rule: AlertRule, *, calm_from: int, passes: int) -> Iterator[Episode]:
     """The alerts of a rule that nobody interrupts: rule, labels, and when each was pending, fired and ended."""
-    from monitoring.alerts.state_machine import INACTIVE, Change, evaluate
-    from monitoring.alerts.transitions import read_terms
+    from monitoring.alerts.state_machine import INACTIVE, Change, evaluate, read_terms
 
     statuses: dict[Any, Any] = {}
     for number in range(passes):
