@@ -56,7 +56,7 @@ def apply_values(
         open_count += _go_on(alert, outcome, terms, value, at)
     for labels, value in sorted(remaining.items(), key=lambda item: item[0]):
         if open_count >= MAX_OPEN_ALERTS:
-            log.warning("alerts.refused", rule=rule.name, open=open_count)
+            log.warning("alert_rule.limited", rule=rule.name, open=open_count)
             break
         open_count += _begin(outcome, terms, labels, _finite(value), at)
     return outcome
@@ -120,11 +120,13 @@ def _resolve(alert: Alert, outcome: RuleAlerts, at: datetime, resolution: str) -
     alert.state, alert.resolved_at, alert.resolution = Alert.State.RESOLVED, at, resolution
     outcome.changed.append(alert)
     outcome.resolved.append(alert)
-    log.info("alert.resolved", rule=outcome.rule.name, alert=str(alert.pk), labels=alert.labels, resolution=resolution)
+    log.info(
+        "alert_rule.resolved", rule=outcome.rule.name, alert=str(alert.pk), labels=alert.labels, resolution=resolution
+    )
 
 
 def _report(alert: Alert) -> None:
-    log.warning("alert.fired", rule=alert.rule.name, alert=str(alert.pk), labels=alert.labels, value=alert.value)
+    log.warning("alert_rule.fired", rule=alert.rule.name, alert=str(alert.pk), labels=alert.labels, value=alert.value)
 
 
 def _read_status(alert: Alert, at: datetime) -> AlertStatus:

@@ -199,7 +199,7 @@ def test_a_storm_of_labels_opens_a_bounded_number_of_alerts(evaluations: Evaluat
         evaluations.after(0, values)
         evaluations.after(30, values)
     assert states() == ["firing"] * MAX_OPEN_ALERTS
-    assert "alerts.refused" in {entry["event"] for entry in logs}
+    assert "alert_rule.limited" in {entry["event"] for entry in logs}
     [row] = Notification.objects.all()
     assert (row.content["alerts_count"], len(row.content["alerts"])) == (MAX_OPEN_ALERTS, 20)
 
