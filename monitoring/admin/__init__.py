@@ -3,6 +3,7 @@
 from monitoring.admin import (
     alert_rules,
     alerts,
+    channels,
     debug_modes,
     notifications,
     recommendations,
@@ -13,6 +14,7 @@ from monitoring.admin import (
 __all__ = [
     "alert_rules",
     "alerts",
+    "channels",
     "debug_modes",
     "notifications",
     "recommendations",
