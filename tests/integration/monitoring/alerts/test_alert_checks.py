@@ -22,7 +22,7 @@ def make_rule(name: str, **values: Any) -> AlertRule:
 
 def fire(rule: AlertRule, **values: Any) -> Alert:
     times = {"pending_at": now(), "firing_at": now() - timedelta(minutes=10), "evaluated_at": now()}
-    return Alert.objects.create(rule=rule, state="firing", **times | values)
+    return Alert.objects.create(rule=rule, **{"state": "firing"} | times | values)
 
 
 def test_what_fires_is_said_with_the_critical_first(django_assert_num_queries: Any) -> None:
