@@ -169,7 +169,7 @@ class AlertAdmin(ExportableAdmin):
         if request.method == "POST":
             raise PermissionDenied
         name = str(alert.rule)
-        frame = {"title": name, "opts": self.opts, "original": NamedRow(alert, name)}
+        frame: dict[str, Any] = {"title": name, "opts": self.opts, "original": NamedRow(alert, name)}
         return console_page(request, self, "console/alert.html", **frame, **_alert_context(request, alert))
 
 

@@ -149,7 +149,7 @@ class NotificationChannelAdmin(ConsoleAdmin):
     actions_detail = ("test", "remove")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        through = AlertRule.channels.through
+        through: Any = AlertRule.channels.through
         rules = through.objects.filter(notificationchannel=OuterRef("pk")).values("notificationchannel")
         failed = Notification.objects.filter(channel=OuterRef("pk"), state=Notification.State.FAILED).order_by()
         rows: QuerySet[Any] = super().get_queryset(request).filter(for_tests=False)

@@ -170,7 +170,7 @@ class NotificationAdmin(ExportableAdmin):
         if row is None:
             return self._missing(request, object_id)
         title = notification_title(row)
-        frame = {"title": title, "opts": self.opts, "original": NamedRow(row, title)}
+        frame: dict[str, Any] = {"title": title, "opts": self.opts, "original": NamedRow(row, title)}
         return console_page(request, self, "console/notification.html", **frame, **_context(request, row))
 
 
