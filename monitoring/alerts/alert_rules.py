@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from typing import Any, Final
 from uuid import UUID
@@ -14,8 +14,10 @@ from django.db import transaction
 from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.permissions import require_permission
+from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from foundation.visible_text import visible_text
+from monitoring.alerts.evaluator import end_alerts
 from monitoring.alerts.metrics import METRICS, AlertMetric, MetricKind
 from monitoring.models import Alert, AlertRule, Comparison, Grouping, NoDataPolicy, NotificationChannel, Severity
 from monitoring.models.alerts import MAX_INTERVAL_SECONDS, MAX_WINDOW_SECONDS, MIN_INTERVAL_SECONDS
@@ -27,6 +29,8 @@ MAX_HOLD_SECONDS: Final = 86_400
 MIN_REPEAT_SECONDS: Final = 60
 MAX_REPEAT_SECONDS: Final = 7 * 86_400
 MAX_LABEL: Final = 200
+# Why alerts end of which other values decide from now on.
+RULE_CHANGED: Final = "the rule was changed"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 # An address of this console, or one elsewhere.
 _RUNBOOK: Final = re.compile(r"(/|https?://)\S+")
@@ -58,6 +62,10 @@ class RuleSettings:
     runbook_url: str = ""
     channels: Sequence[UUID] = ()
     inhibited_by: Sequence[UUID] = ()
+
+    def normal(self) -> RuleSettings:
+        """The same settings as they are read from a stored rule."""
+        return replace(self, labels=dict(self.labels or {}), group_by=tuple(self.group_by))
 
     def row(self, row: AlertRule | None = None) -> AlertRule:
         """`row`, or a new one, with these values, unsaved; without the relations."""
@@ -101,11 +109,14 @@ def save_rule(
         _set_relations(rule, settings)
         record_audit(actor, "alert_rule.added", target=rule, detail=_detail(settings))
         return rule
-    rule = _lock_rule(rule_id)
+    rule = lock_rule(rule_id)
     if expected_version is not None and rule.version != expected_version:
         raise PreconditionFailed
     check_rule(settings, rule_id=rule_id)
-    before = _detail(read_settings(rule))
+    stored = read_settings(rule)
+    before = _detail(stored)
+    if any(getattr(stored, name) != getattr(settings.normal(), name) for name in ("metric", "labels", "group_by")):
+        end_alerts(rule, RULE_CHANGED)
     settings.row(rule)
     rule.version += 1
     rule.save(update_fields=[*COLUMNS, "labels", "group_by", "version"])
@@ -121,7 +132,7 @@ def switch_rule(actor: Actor, rule_id: UUID, *, enabled: bool) -> AlertRule:
     """Switch a rule on or off and return it; one that is so already stays as it is. The open alerts of one that is off
     end at the next evaluation. Raises `Forbidden`, `NotFound`."""
     require_permission(actor, CHANGE_ALERT_RULE)
-    rule = _lock_rule(rule_id)
+    rule = lock_rule(rule_id)
     if rule.enabled != enabled:
         rule.enabled, rule.version = enabled, rule.version + 1
         rule.save(update_fields=["enabled", "version"])
@@ -137,7 +148,7 @@ def delete_rule(actor: Actor, rule_id: UUID) -> None:
     notified of its end.
     """
     require_permission(actor, DELETE_ALERT_RULE)
-    rule = _lock_rule(rule_id)
+    rule = lock_rule(rule_id)
     if rule.built_in:
         raise Conflict("This rule is built in: it can be switched off, not deleted.")
     if Alert.objects.open().filter(rule=rule).exists():
@@ -284,7 +295,10 @@ def _all_inhibiting(first: set[UUID]) -> set[UUID]:
     return reached
 
 
-def _lock_rule(rule_id: UUID) -> AlertRule:
+def lock_rule(rule_id: UUID) -> AlertRule:
+    """The rule, which no evaluation reads or writes until the end of the transaction. Raises `NotFound`."""
+    # First the lock of a pass, which then writes rules: the other way round the two would wait for each other.
+    advisory_xact_lock(AdvisoryLock.EVALUATE_ALERTS)
     rule = AlertRule.objects.select_for_update(no_key=True).filter(pk=rule_id).first()
     if rule is None:
         raise NotFound("There is no such rule.")

@@ -120,7 +120,8 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     },
     "monitoring.alert": {"see": CONSOLE, "export": OPERATORS},
     "monitoring.silence": {"see": CONSOLE, "add": OPERATORS, "end": OPERATORS},
-    "monitoring.notification": {"see": CONSOLE, "export": OPERATORS},
+    "monitoring.notification": {"see": CONSOLE, "export": OPERATORS, "resend": OPERATORS},
+    "monitoring.notificationchannel": {"see": OPERATORS, "add": OWNER, "test": OPERATORS, "remove": OWNER},
     "scheduling.jobrun": {"see": CONSOLE, "export": OPERATORS},
     "scheduling.schedule": {"see": CONSOLE, "run": OPERATORS},
 }  # fmt: skip
