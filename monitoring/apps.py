@@ -25,6 +25,13 @@ JOBS = (
         "rows deleted",
         every_minutes=60,
     ),
+    Job(
+        "delete old alerts",
+        "monitoring.alerts.alert_retention.purge_alerts",
+        "Deletes alerts that ended, their notifications and silences after 90 days.",
+        "rows deleted",
+        cron="40 3 * * *",
+    ),
 )
 
 
@@ -48,6 +55,7 @@ class MonitoringConfig(AppConfig):
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.alerts.evaluator_thread import AlertEvaluator
         from monitoring.debugging import read_debug_targets
         from monitoring.notifications.notifier import Notifier
         from monitoring.performance.monitor import make_sampler
@@ -60,6 +68,9 @@ class MonitoringConfig(AppConfig):
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
             AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
             AuditTarget("recommendationpolicy", "recommendation policy"),
+            AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
+            AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
+            AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
@@ -67,11 +78,18 @@ class MonitoringConfig(AppConfig):
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
         )
+        register_entries(
+            Entry("Alerts", 0, "Alerts", "monitoring.alert", "notifications_active"),
+            Entry("Alerts", 1, "Alert rules", "monitoring.alertrule", "rule"),
+            Entry("Alerts", 2, "Silences", "monitoring.silence", "notifications_off"),
+            Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
+        )
         register_debug_source(read_debug_targets)
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
         process_work.register(Notifier)
+        process_work.register(AlertEvaluator)
         for job in JOBS:
             register(job)
         if settings.BANDSTAND.otlp_endpoint:

@@ -19,6 +19,15 @@ CHANGE_CHANNEL: Final = "monitoring.change_notificationchannel"
 DELETE_CHANNEL: Final = "monitoring.delete_notificationchannel"
 TEST_CHANNEL: Final = "monitoring.test_notificationchannel"
 RESEND_NOTIFICATION: Final = "monitoring.resend_notification"
+VIEW_ALERT_RULE: Final = "monitoring.view_alertrule"
+ADD_ALERT_RULE: Final = "monitoring.add_alertrule"
+CHANGE_ALERT_RULE: Final = "monitoring.change_alertrule"
+DELETE_ALERT_RULE: Final = "monitoring.delete_alertrule"
+VIEW_ALERT: Final = "monitoring.view_alert"
+VIEW_NOTIFICATION: Final = "monitoring.view_notification"
+VIEW_SILENCE: Final = "monitoring.view_silence"
+ADD_SILENCE: Final = "monitoring.add_silence"
+CHANGE_SILENCE: Final = "monitoring.change_silence"
 
 
 def declare() -> None:
@@ -34,7 +43,10 @@ def declare() -> None:
     )
     declare_role_permissions(
         {
-            Role.OPERATOR: {VIEW_CHANNEL, TEST_CHANNEL, RESEND_NOTIFICATION},
+            Role.VIEWER: {VIEW_ALERT_RULE, VIEW_ALERT, VIEW_SILENCE, VIEW_NOTIFICATION},
+            # Who decides what an agent does decides what of it is wrong; who is on call decides who is woken.
+            Role.BUILDER: {ADD_ALERT_RULE, CHANGE_ALERT_RULE, DELETE_ALERT_RULE},
+            Role.OPERATOR: {ADD_SILENCE, CHANGE_SILENCE, VIEW_CHANNEL, TEST_CHANNEL, RESEND_NOTIFICATION},
             # A channel holds secrets, and sends what is wrong here to somebody else.
             Role.OWNER: {ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL},
         }

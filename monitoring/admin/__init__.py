@@ -1,5 +1,21 @@
 """The console's pages of this app."""
 
-from monitoring.admin import debug_modes, recommendations, trace_settings
+from monitoring.admin import (
+    alert_rules,
+    alerts,
+    debug_modes,
+    notifications,
+    recommendations,
+    silences,
+    trace_settings,
+)
 
-__all__ = ["debug_modes", "recommendations", "trace_settings"]
+__all__ = [
+    "alert_rules",
+    "alerts",
+    "debug_modes",
+    "notifications",
+    "recommendations",
+    "silences",
+    "trace_settings",
+]

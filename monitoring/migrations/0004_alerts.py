@@ -119,8 +119,20 @@ class Migration(migrations.Migration):
                 ),
                 ("version", models.PositiveIntegerField(default=1)),
                 ("evaluated_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "value",
+                    models.FloatField(
+                        editable=False,
+                        help_text="Of the newest evaluation that had one; of several the nearest to firing.",
+                        null=True,
+                    ),
+                ),
                 ("evaluation_failures", models.PositiveIntegerField(default=0, editable=False, help_text="In a row.")),
                 ("evaluation_error", models.CharField(blank=True, default="", editable=False, max_length=300)),
+                (
+                    "evaluation_failing_at",
+                    models.DateTimeField(editable=False, help_text="When the first of them failed.", null=True),
+                ),
                 (
                     "inhibited_by",
                     models.ManyToManyField(
@@ -144,6 +156,10 @@ class Migration(migrations.Migration):
                 ),
                 ("labels", models.JSONField(default=dict)),
                 (
+                    "series_key",
+                    models.CharField(blank=True, default="", help_text="Of what the rule measured.", max_length=32),
+                ),
+                (
                     "state",
                     models.CharField(
                         choices=[("pending", "Pending"), ("firing", "Firing"), ("resolved", "Resolved")],
@@ -160,6 +176,18 @@ class Migration(migrations.Migration):
                 ("resolved_at", models.DateTimeField(null=True)),
                 ("evaluated_at", models.DateTimeField()),
                 ("value", models.FloatField(help_text="Of the newest evaluation that had one.", null=True)),
+                (
+                    "resolution",
+                    models.CharField(
+                        blank=True, default="", help_text="Why it ended, if not by its condition.", max_length=60
+                    ),
+                ),
+                (
+                    "group_key",
+                    models.UUIDField(
+                        help_text="Of the alerts that share notifications: the id of the first.", null=True
+                    ),
+                ),
                 ("notified_at", models.DateTimeField(help_text="When a notification was last queued.", null=True)),
                 (
                     "suppressed_by",
@@ -384,6 +412,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="alert",
             index=models.Index(fields=["resolved_at"], name="alert_resolved"),
+        ),
+        migrations.AddIndex(
+            model_name="alert",
+            index=models.Index(fields=["group_key"], name="alert_of_group"),
         ),
         migrations.AddConstraint(
             model_name="alert",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, Value
 from django.db.models.functions import Now
 
 from foundation.ids import new_id
@@ -41,6 +42,22 @@ class Grouping(models.TextChoices):
 
     RULE = "rule", "one notification for all alerts of the rule"
     ALERT = "alert", "one notification for each alert"
+
+
+class AlertRuleQuerySet(models.QuerySet["AlertRule"]):
+    def due(self, at: datetime | Now) -> AlertRuleQuerySet:
+        """Those that are to be evaluated at `at`, the longest waiting first: enabled ones whose interval has passed, or
+        that were evaluated later than it by a clock that was put back; disabled ones that leave something open."""
+        moment = at if isinstance(at, Now) else Value(at, output_field=models.DateTimeField())
+        interval = ExpressionWrapper(F("interval_seconds") * timedelta(seconds=1), models.DurationField())
+        latest = ExpressionWrapper(moment - interval, models.DateTimeField())
+        has_alerts = Exists(Alert.objects.open().filter(rule=OuterRef("pk")))
+        return self.filter(
+            Q(enabled=True, evaluated_at=None)
+            | Q(enabled=True, evaluated_at__lte=latest)
+            | Q(enabled=True, evaluated_at__gt=moment)
+            | Q(has_alerts | Q(evaluation_failures__gt=0), enabled=False)
+        ).order_by(F("evaluated_at").asc(nulls_first=True), "name")
 
 
 class AlertRule(models.Model):
@@ -90,8 +107,14 @@ class AlertRule(models.Model):
     version = models.PositiveIntegerField(default=1)
     # Of the evaluations: written by the evaluator alone.
     evaluated_at = models.DateTimeField(null=True, editable=False)
+    value = models.FloatField(
+        null=True, editable=False, help_text="Of the newest evaluation that had one; of several the nearest to firing."
+    )
     evaluation_failures = models.PositiveIntegerField(default=0, editable=False, help_text="In a row.")
     evaluation_error = models.CharField(max_length=300, blank=True, default="", editable=False)
+    evaluation_failing_at = models.DateTimeField(null=True, editable=False, help_text="When the first of them failed.")
+
+    objects = AlertRuleQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
@@ -128,6 +151,7 @@ class Alert(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="alerts")
     labels = models.JSONField(default=dict)
+    series_key = models.CharField(max_length=32, blank=True, default="", help_text="Of what the rule measured.")
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
     pending_at = models.DateTimeField()
     firing_at = models.DateTimeField(null=True)
@@ -135,7 +159,11 @@ class Alert(models.Model):
     resolved_at = models.DateTimeField(null=True)
     evaluated_at = models.DateTimeField()
     value = models.FloatField(null=True, help_text="Of the newest evaluation that had one.")
+    resolution = models.CharField(
+        max_length=60, blank=True, default="", help_text="Why it ended, if not by its condition."
+    )
     # What was decided about notifications; the outbox has the rows.
+    group_key = models.UUIDField(null=True, help_text="Of the alerts that share notifications: the id of the first.")
     notified_at = models.DateTimeField(null=True, help_text="When a notification was last queued.")
     suppressed_by = models.CharField(
         max_length=100, blank=True, default="", help_text="The silence or the rule that holds notifications back."
@@ -149,6 +177,7 @@ class Alert(models.Model):
         indexes = [
             models.Index(fields=["rule", "-id"], name="alert_of_rule"),
             models.Index(fields=["resolved_at"], name="alert_resolved"),
+            models.Index(fields=["group_key"], name="alert_of_group"),
         ]
         constraints = [
             models.UniqueConstraint(

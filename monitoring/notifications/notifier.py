@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from time import monotonic, sleep
 from typing import Final
 from uuid import UUID
@@ -86,14 +86,14 @@ class Notifier(threading.Thread):
     def run(self) -> None:
         executor = ThreadPoolExecutor(MAX_DELIVERIES, thread_name_prefix="notification")
         while not self._stopping:
-            self._guard(self._record)
+            self._record()
             self._guard(lambda: self._start_due(executor))
             self._wake.wait(self._poll_seconds)
             self._wake.clear()
-        self._guard(self._record)
+        self._record()
         while self._under_way and self._wake.wait(STOP_SECONDS):
             self._wake.clear()
-            self._guard(self._record)
+            self._record()
         executor.shutdown(wait=False)
         connection.close()
 
@@ -119,12 +119,14 @@ class Notifier(threading.Thread):
         self._wake.set()
 
     def _record(self) -> None:
-        while True:
-            try:
-                self._unrecorded.append(self._done.get_nowait())
-                self._under_way -= 1
-            except Empty:
-                break
+        """Record what has ended. Uses no database if nothing has."""
+        while not self._done.empty():
+            self._unrecorded.append(self._done.get_nowait())
+            self._under_way -= 1
+        if self._unrecorded:
+            self._guard(self._record_outcomes)
+
+    def _record_outcomes(self) -> None:
         while self._unrecorded:
             try:
                 record_outcome(*self._unrecorded[0])

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 # The groups, from top to bottom.
-GROUPS: Final = ("Conversations", "Agents", "Users", "Operations")
+GROUPS: Final = ("Conversations", "Agents", "Users", "Alerts", "Operations")
 
 
 @dataclass(frozen=True, slots=True)

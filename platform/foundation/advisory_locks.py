@@ -32,6 +32,7 @@ class AdvisoryLock(IntEnum):
     EXPORT_TRACES = _SINGLE | 9
     MONITOR_PERFORMANCE = _SINGLE | 7
     APPLY_RECOMMENDATION = _SINGLE | 8
+    EVALUATE_ALERTS = _SINGLE | 10
     LOOK_AT_RUNNERS = _SINGLE | 11
 
 
@@ -84,3 +85,13 @@ def advisory_xact_lock(lock: int, *, shared: bool = False) -> None:
     statement = "SELECT pg_advisory_xact_lock_shared(%s)" if shared else "SELECT pg_advisory_xact_lock(%s)"
     with connection.cursor() as cursor:
         cursor.execute(statement, [int(lock)])
+
+
+def try_advisory_xact_lock(lock: int) -> bool:
+    """Try to acquire `lock` without waiting, until the caller's transaction ends; return whether it is held.
+
+    The server ends the transaction of a process that stands still, and with it the lock.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [int(lock)])
+        return bool(cursor.fetchone()[0])

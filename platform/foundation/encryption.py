@@ -20,7 +20,8 @@ class SecretCipher:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        fernets = [Fernet(key) for key in keys]
+        self._current, self._fernet = fernets[0], MultiFernet(fernets)
 
     def encrypt(self, secret: str, *, bound_to: str) -> str:
         """An opaque text for a column."""
@@ -35,3 +36,19 @@ class SecretCipher:
         if binding != bound_to:
             raise SecretUnreadable("It was entered for something else.")
         return str(secret)
+
+    def reencrypt(self, text: str) -> str | None:
+        """A new text for a column whose `text` another one than the first key has encrypted, else None.
+
+        Raises `SecretUnreadable`.
+        """
+        try:
+            self._current.decrypt(text.encode())
+        except InvalidToken:
+            pass
+        else:
+            return None
+        try:
+            return self._fernet.rotate(text.encode()).decode("ascii")
+        except InvalidToken:
+            raise SecretUnreadable("It was encrypted with another key.") from None

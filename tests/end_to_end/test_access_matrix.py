@@ -111,6 +111,12 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     },
     "auth.group": {"see": OWNER, "add": OWNER, "copy": OWNER, "remove": OWNER},
     "monitoring.recommendation": {"see": CONSOLE, "apply": OPERATORS, "dismiss": OPERATORS, "apply-modes": OWNER},
+    "monitoring.alertrule": {
+        "see": CONSOLE, "add": BUILDERS, "preview": BUILDERS, "switch": BUILDERS, "remove": BUILDERS,
+    },
+    "monitoring.alert": {"see": CONSOLE, "export": OPERATORS},
+    "monitoring.silence": {"see": CONSOLE, "add": OPERATORS, "end": OPERATORS},
+    "monitoring.notification": {"see": CONSOLE, "export": OPERATORS},
     "scheduling.jobrun": {"see": CONSOLE, "export": OPERATORS},
     "scheduling.schedule": {"see": CONSOLE, "run": OPERATORS},
 }  # fmt: skip

@@ -12,10 +12,10 @@ import pytest
 from django.db.models import F
 
 from foundation.clock import now
-from monitoring.models import DeliveryAttempt, Notification, NotificationChannel
+from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
 from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.notifier import deliver_due
-from monitoring.notifications.outbox import INTERRUPTED, claim_deliveries, record_outcome
+from monitoring.notifications.outbox import INTERRUPTED, SKIPPED, claim_deliveries, record_outcome
 from tests.support.notifications import WEBHOOK_SECRET, Receiver, channel, content, queue, receiver
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def there() -> Iterator[Receiver]:
 def make_due() -> None:
     """As if every pause were over."""
     Notification.objects.update(due_at=now() - timedelta(seconds=1))
-    NotificationChannel.objects.update(attempted_at=None)
+    NotificationChannel.objects.update(attempted_at=None, claimed_until=None)
 
 
 def errors() -> list[str]:
@@ -164,6 +164,8 @@ def test_an_end_waits_for_its_beginning_and_others_do_not(there: Receiver) -> No
     queue(to, key="event-2", kind=Event.RESOLVED)
     queue(to, key="event-3", incident="incident-2")
     there.refuse(500)
+    assert deliver_due() == 0
+    NotificationChannel.objects.update(claimed_until=None)
     assert deliver_due() == 1
     make_due()
     assert deliver_due() == 2
@@ -194,3 +196,36 @@ def test_a_channel_that_is_switched_off_sends_nothing_but_tests(there: Receiver)
     assert deliver_due() == 1
     assert [request.json["type"] for request in there.requests] == ["alert.test"]
     assert sorted(errors()) == ["", "The channel is switched off."]
+
+
+def test_a_channel_that_fails_rests_and_what_waits_keeps_its_attempts(there: Receiver) -> None:
+    to = channel(Kind.WEBHOOK, there)
+    for number in range(3):
+        queue(to, key=f"event-{number}", incident=f"incident-{number}")
+    there.refuse(503, retry_after="30")
+    assert deliver_due() == 0
+    to.refresh_from_db()
+    assert to.claimed_until is not None
+    assert round((to.claimed_until - now()).total_seconds()) == 30
+    assert list(Notification.objects.order_by("created_at").values_list("attempts", flat=True)) == [1, 0, 0]
+    make_due()
+    assert deliver_due() == 3
+
+
+def test_what_waits_for_a_channel_that_has_failed_goes_to_the_fallback_as_one_message(there: Receiver) -> None:
+    other = channel(Kind.SLACK, there)
+    to = channel(Kind.WEBHOOK, there, fallback=other)
+    rule = AlertRule.objects.create(name="slow", metric="m", threshold=1)
+    at = now()
+    alert = Alert.objects.create(rule=rule, state="firing", pending_at=at, firing_at=at, evaluated_at=at)
+    for number in range(10):
+        queue(to, key=f"event-{number}", incident=f"incident-{number}").alerts.add(alert)
+    queue(other, key="event-3", incident="incident-3")
+    there.refuse(410)
+    deliver_due(channel_ids=[to.pk])
+    assert set(Notification.objects.filter(channel=to).values_list("state", flat=True)) == {State.FAILED}
+    assert sorted(errors()) == [SKIPPED] * 9 + ["The receiver answers 410."]
+    assert deliver_due() == 10
+    assert [request.path for request in there.requests] == ["/hooks/1", "/hooks/1"]
+    assert there.requests[1].json["text"] == "10 notifications: 10 firing, 0 resolved"
+    assert alert.notifications.filter(channel=other).count() == 9
