@@ -98,13 +98,13 @@ def _findings(rule: TroubledRule) -> Iterator[Finding]:
         [alert] = rule.alerts
         of = f" of {describe_labels(alert.labels)}" if alert.labels else ""
         value = f"{metric_title(rule.metric)}{of}: {format_metric_value(rule.metric, alert.value)}"
-        message = f"{rule.name} fires for {duration(alert.seconds)}. {value}"
+        message = f"{rule.name} has been firing for {duration(alert.seconds)}. {value}"
         yield Finding(level, message, remedy=remedy, link=Link("admin:monitoring_alert_change", args=(alert.id,)))
     elif rule.alerts:
         longest = duration(max(alert.seconds for alert in rule.alerts))
         query = {"rule": rule.id, "state": Alert.State.FIRING.value}
         link = Link("admin:monitoring_alert_changelist", query=query)
-        message = f"{rule.name} fires: {len(rule.alerts)} alerts, the first for {longest}"
+        message = f"{rule.name}: {len(rule.alerts)} alerts are firing, the first for {longest}"
         yield Finding(level, message, remedy=remedy, link=link)
     if rule.error:
         yield Finding(
