@@ -20,7 +20,6 @@ from django.utils.safestring import SafeString
 from accounts.permissions import user_actor
 from console.admin import ConsoleAdmin
 from console.confirmation import confirmation_page
-from console.duration_field import format_duration_exactly
 from console.field_filters import ChoiceFilter, FieldFilter, require_choice
 from console.formatting import NOTHING, badge, time_ago
 from console.keyset_changelist import parse_uuid
@@ -28,6 +27,7 @@ from console.list_head import ListTab
 from console.views import console_page, row_url
 from console.widgets import action
 from foundation.clock import now
+from foundation.durations import format_duration_exactly
 from foundation.errors import BandstandError
 from monitoring.admin.alert_rule_form import AlertRuleForm
 from monitoring.admin.rule_preview import preview_context

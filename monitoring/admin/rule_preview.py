@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import structlog
 
-from console.duration_field import format_duration_exactly
 from console.formatting import format_seconds
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.db_timeouts import statement_timeout
+from foundation.durations import format_duration_exactly
 from monitoring.admin.alert_rule_form import AlertRuleForm
 from monitoring.alerts.alert_descriptions import (
     describe_condition,

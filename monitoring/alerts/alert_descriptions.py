@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from console.duration_field import format_duration_exactly
 from console.formatting import NOTHING, format_seconds
+from foundation.durations import format_duration_exactly
 from monitoring.alerts.metrics import METRICS, Unit
 from monitoring.models import AlertRule, Comparison
 
