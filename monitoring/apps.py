@@ -1,7 +1,17 @@
 from django.apps import AppConfig
 from django.conf import settings
 
-from foundation.job_registry import Job, register
+from foundation.durations import format_days
+from foundation.job_registry import Job, Retention, register
+
+
+def _spans_kept() -> str:
+    return f"{format_days(settings.BANDSTAND.span_days)}, of agents without settings of their own"
+
+
+def _samples_kept() -> str:
+    return format_days(settings.BANDSTAND.sample_days)
+
 
 JOBS = (
     Job(
@@ -10,6 +20,7 @@ JOBS = (
         "Makes the tables for the spans of the next days, and drops those that are older than any agent keeps them.",
         "days dropped",
         every_minutes=60,
+        retentions=(Retention("Spans of traces", _spans_kept, "BANDSTAND_SPAN_DAYS"),),
     ),
     Job(
         "delete old spans",
@@ -21,9 +32,14 @@ JOBS = (
     Job(
         "delete old samples",
         "monitoring.sampling.sample_retention.purge_samples",
-        "Deletes samples of gauges and processes after 14 days, and recommendations after 90.",
+        "Deletes samples of gauges and processes after the time that BANDSTAND_SAMPLE_DAYS says, and recommendations "
+        "after 90 days.",
         "rows deleted",
         every_minutes=60,
+        retentions=(
+            Retention("Samples of gauges and processes", _samples_kept, "BANDSTAND_SAMPLE_DAYS"),
+            Retention("Recommendations", "90 days"),
+        ),
     ),
     Job(
         "delete old alerts",
@@ -44,6 +60,14 @@ EXPORT_JOB = Job(
     every_minutes=1,
 )
 
+READINESS_JOB = Job(
+    "delete old readiness results",
+    "monitoring.readiness_validator.runs.purge_runs",
+    "Deletes the results of readiness checks after 90 days.",
+    "results deleted",
+    cron="55 3 * * *",
+)
+
 
 class MonitoringConfig(AppConfig):
     name = "monitoring"
@@ -51,14 +75,17 @@ class MonitoringConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
+        from agents.releases.publication_gate import register_gate
         from console.navigation import Entry, register_entries
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.alerts import health_checks as alert_checks
         from monitoring.alerts.evaluator_thread import AlertEvaluator
         from monitoring.debugging import read_debug_targets
         from monitoring.notifications.notifier import Notifier
         from monitoring.performance.monitor import make_sampler
+        from monitoring.readiness_validator.readiness_gate import ReadinessGate
         from monitoring.spans.sampling import Sampling, register_debug_source
         from monitoring.spans.writer import SpanWriter
 
@@ -71,26 +98,31 @@ class MonitoringConfig(AppConfig):
             AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
             AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
             AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
+            AuditTarget("notificationchannel", "channel", "admin:monitoring_notificationchannel_change"),
+            AuditTarget("readinessrun", "readiness check", "admin:monitoring_readinessrun_change"),
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
             Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
+            Entry("Operations", 7, "Readiness", "monitoring.readinessrun", "checklist"),
         )
         register_entries(
             Entry("Alerts", 0, "Alerts", "monitoring.alert", "notifications_active"),
             Entry("Alerts", 1, "Alert rules", "monitoring.alertrule", "rule"),
             Entry("Alerts", 2, "Silences", "monitoring.silence", "notifications_off"),
             Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
+            Entry("Alerts", 4, "Notification channels", "monitoring.notificationchannel", "campaign"),
         )
         register_debug_source(read_debug_targets)
-        registry.register(*health_checks.CHECKS)
+        register_gate(ReadinessGate())
+        registry.register(*health_checks.CHECKS, *alert_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
         process_work.register(Notifier)
         process_work.register(AlertEvaluator)
-        for job in JOBS:
+        for job in (*JOBS, READINESS_JOB):
             register(job)
         if settings.BANDSTAND.otlp_endpoint:
             from monitoring.otlp import health_checks as export_checks

@@ -28,6 +28,9 @@ VIEW_NOTIFICATION: Final = "monitoring.view_notification"
 VIEW_SILENCE: Final = "monitoring.view_silence"
 ADD_SILENCE: Final = "monitoring.add_silence"
 CHANGE_SILENCE: Final = "monitoring.change_silence"
+VIEW_READINESS: Final = "monitoring.view_readinessrun"
+RUN_READINESS: Final = "monitoring.run_readiness"
+OVERRIDE_READINESS: Final = "monitoring.override_readiness"
 
 
 def declare() -> None:
@@ -43,11 +46,18 @@ def declare() -> None:
     )
     declare_role_permissions(
         {
-            Role.VIEWER: {VIEW_ALERT_RULE, VIEW_ALERT, VIEW_SILENCE, VIEW_NOTIFICATION},
+            Role.VIEWER: {VIEW_ALERT_RULE, VIEW_ALERT, VIEW_SILENCE, VIEW_NOTIFICATION, VIEW_READINESS},
             # Who decides what an agent does decides what of it is wrong; who is on call decides who is woken.
-            Role.BUILDER: {ADD_ALERT_RULE, CHANGE_ALERT_RULE, DELETE_ALERT_RULE},
-            Role.OPERATOR: {ADD_SILENCE, CHANGE_SILENCE, VIEW_CHANNEL, TEST_CHANNEL, RESEND_NOTIFICATION},
+            Role.BUILDER: {ADD_ALERT_RULE, CHANGE_ALERT_RULE, DELETE_ALERT_RULE, RUN_READINESS},
+            Role.OPERATOR: {
+                ADD_SILENCE,
+                CHANGE_SILENCE,
+                VIEW_CHANNEL,
+                TEST_CHANNEL,
+                RESEND_NOTIFICATION,
+                RUN_READINESS,
+            },
             # A channel holds secrets, and sends what is wrong here to somebody else.
-            Role.OWNER: {ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL},
+            Role.OWNER: {ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL, OVERRIDE_READINESS},
         }
     )

@@ -18,6 +18,7 @@ from agents.admin.stored_configurations import (
 )
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.releases import publish, roll_back
+from agents.releases.publication_gate import MAX_REASON, judge_publication, may_override
 from console.confirmation import confirmation_page, confirmed_data
 from console.views import row_url
 from console.widgets import TextInput
@@ -39,6 +40,17 @@ class PublishForm(forms.Form):
     live = forms.UUIDField(widget=forms.HiddenInput, required=False)
 
 
+class OverrideForm(PublishForm):
+    """For owners, where readiness checks have failed."""
+
+    reason = forms.CharField(
+        max_length=MAX_REASON,
+        widget=TextInput({"maxlength": MAX_REASON}),
+        label="Reason to publish in spite of it",
+        help_text="It is kept in the audit trail, with your name and what has failed.",
+    )
+
+
 def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
     """The confirmation page with the differences and a note; once confirmed, the redirect after publishing. Only a note
     where this version cannot read the draft."""
@@ -46,7 +58,10 @@ def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
     title = f"Publish {agent}"
     if isinstance(stored := read_configuration(draft), UnreadableConfiguration):
         return unreadable_page(request, model_admin, agent, stored, title=title)
-    form = PublishForm(confirmed_data(request), initial={"draft": draft.version, "live": live and live.pk})
+    actor = user_actor(request.user)
+    verdict = judge_publication(agent, draft.configuration)
+    kind = OverrideForm if verdict.problems and may_override(actor) else PublishForm
+    form = kind(confirmed_data(request), initial={"draft": draft.version, "live": live and live.pk})
     confirmation = confirmation_page(
         request,
         model_admin,
@@ -56,7 +71,8 @@ def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         back=row_url(agent, "edit_draft"),
         form=form,
         template=_TEMPLATE,
-        extra_context=_diff_context(agent, live, draft),
+        extra_context=_diff_context(agent, live, draft)
+        | {"verdict": verdict, "is_refused": bool(verdict.problems) and kind is PublishForm},
     )
     if confirmation is not None:
         return confirmation
@@ -65,11 +81,12 @@ def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         request,
         agent,
         lambda: publish(
-            user_actor(request.user),
+            actor,
             agent_id=agent.pk,
             expected_version=data["draft"] or 0,
             expected_live=data["live"],
             note=data["note"],
+            override_reason=data.get("reason", ""),
         ),
     )
 

@@ -14,6 +14,7 @@ from accounts.permissions import require_permission
 from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.permissions.role_permissions import PUBLISH_AGENT
+from agents.releases.publication_gate import require_ready
 from agents.releases.validation import check_runnable
 from foundation.errors import InvalidInput, NotFound, PreconditionFailed
 
@@ -22,13 +23,20 @@ log = structlog.get_logger(__name__)
 
 @transaction.atomic
 def publish(
-    actor: Actor, *, agent_id: UUID, expected_version: int, expected_live: UUID | None = None, note: str = ""
+    actor: Actor,
+    *,
+    agent_id: UUID,
+    expected_version: int,
+    expected_live: UUID | None = None,
+    note: str = "",
+    override_reason: str = "",
 ) -> Release:
     """Copy the draft to the next release, make that the live one and return it; existing sessions keep their release.
 
     `expected_version` is the draft's; `expected_live`, if not None, the id of the release that is live until then.
     Raises `Forbidden`, `NotFound`, `PreconditionFailed` when either has changed, `InvalidInput` with a pointer into the
-    draft when no turn could run on it, and `NewerConfiguration` when a newer version wrote it. Locks the agent.
+    draft when no turn could run on it, `NewerConfiguration` when a newer version wrote it, and `NotReady` when
+    readiness checks have failed, unless an owner gives an `override_reason`. Locks the agent.
     """
     require_permission(actor, PUBLISH_AGENT)
     agent = _lock_agent(agent_id, expected_live)
@@ -37,8 +45,11 @@ def publish(
         raise NotFound("There is no such agent here.")
     if draft.version != expected_version:
         raise PreconditionFailed
+    check_runnable(AgentConfiguration.parse(draft.configuration))
+    overridden = require_ready(actor, agent, draft.configuration, reason=override_reason)
     release = _next_release(actor, agent, draft, note)
-    record_audit(actor, "release.published", target=release, detail={"agent": agent.slug, "note": note})
+    detail = {"agent": agent.slug, "note": note, **overridden}
+    record_audit(actor, "release.published", target=release, detail=detail)
     return release
 
 
@@ -48,9 +59,10 @@ def roll_back(
 ) -> Release:
     """Publish release `number` again, as the next one, and return that; the draft does not change.
 
-    `expected_live`, if not None, is the id of the release that is live until then. Raises `Forbidden`, `NotFound`,
-    `PreconditionFailed` when another one is live, `InvalidInput` when `number` is the live one or no turn could run on
-    it, and `NewerConfiguration` when a newer version wrote it. Locks the agent.
+    What was published once is not gated: going back must not wait. `expected_live`, if not None, is the id of the
+    release that is live until then. Raises `Forbidden`, `NotFound`, `PreconditionFailed` when another one is live,
+    `InvalidInput` when `number` is the live one or no turn could run on it, and `NewerConfiguration` when a newer
+    version wrote it. Locks the agent.
     """
     require_permission(actor, PUBLISH_AGENT)
     agent = _lock_agent(agent_id, expected_live)

@@ -3,8 +3,10 @@
 from monitoring.admin import (
     alert_rules,
     alerts,
+    channels,
     debug_modes,
     notifications,
+    readiness_pages,
     recommendations,
     silences,
     trace_settings,
@@ -13,8 +15,10 @@ from monitoring.admin import (
 __all__ = [
     "alert_rules",
     "alerts",
+    "channels",
     "debug_modes",
     "notifications",
+    "readiness_pages",
     "recommendations",
     "silences",
     "trace_settings",

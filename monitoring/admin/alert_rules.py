@@ -38,12 +38,11 @@ from monitoring.alerts.alert_descriptions import (
     format_metric_value,
 )
 from monitoring.alerts.alert_rules import delete_rule, save_rule, switch_rule
+from monitoring.alerts.health_checks import FAILING
 from monitoring.alerts.metrics import METRICS
 from monitoring.models import Alert, AlertRule, Grouping, NoDataPolicy, Severity
 from monitoring.role_permissions import ADD_ALERT_RULE, ADD_SILENCE, CHANGE_ALERT_RULE, DELETE_ALERT_RULE
 
-# After so many failures in a row the evaluation itself is an alert.
-FAILING: Final = 3
 RECENT_DAYS: Final = 7
 RECENT_ALERTS: Final = 10
 SEVERITY_LEVELS: Final = {Severity.CRITICAL: "bad", Severity.WARNING: "warn", Severity.INFO: ""}
@@ -93,7 +92,7 @@ class AlertRuleAdmin(ConsoleAdmin):
 
     query_budget = 8
 
-    list_display = ("name", "display_state", "condition", "last_value", "fired", "notified")
+    list_display = ("name", "display_status", "condition", "last_value", "fired", "severity", "notified")
     list_filter = (RuleStateFilter, MetricFilter, SeverityFilter)
     list_filter_submit = True
     list_tabs = (
@@ -123,8 +122,8 @@ class AlertRuleAdmin(ConsoleAdmin):
         return annotated
 
     @admin.display(description="state")
-    def display_state(self, rule: Any) -> SafeString:
-        return format_html("{} {}", rule_state(rule), severity_badge(rule.severity))
+    def display_status(self, rule: Any) -> SafeString:
+        return rule_state(rule)
 
     @admin.display(description="fires when")
     def condition(self, rule: AlertRule) -> SafeString:

@@ -14,7 +14,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin.list_exports import ExportableAdmin
@@ -85,7 +84,16 @@ class AlertAdmin(ExportableAdmin):
 
     query_budget = 8
 
-    list_display = ("rule_name", "display_labels", "display_state", "display_value", "since", "lasted", "notified")
+    list_display = (
+        "rule_name",
+        "display_status",
+        "display_labels",
+        "severity",
+        "display_value",
+        "since",
+        "lasted",
+        "notified",
+    )
     list_display_links = ("rule_name",)
     list_filter = (AlertStateFilter, RuleFilter, AlertSeverityFilter, SinceFilter, UntilFilter)
     list_filter_submit = True
@@ -115,8 +123,12 @@ class AlertAdmin(ExportableAdmin):
         return alert.rule.name
 
     @admin.display(description="state")
-    def display_state(self, alert: Alert) -> SafeString:
-        return format_html("{} {}", state_badge(alert), severity_badge(alert.rule.severity))
+    def display_status(self, alert: Alert) -> SafeString:
+        return state_badge(alert)
+
+    @admin.display(description="severity")
+    def severity(self, alert: Alert) -> str:
+        return alert.rule.severity
 
     @admin.display(description="of")
     def display_labels(self, alert: Alert) -> str:
@@ -157,7 +169,7 @@ class AlertAdmin(ExportableAdmin):
         if request.method == "POST":
             raise PermissionDenied
         name = str(alert.rule)
-        frame = {"title": name, "opts": self.opts, "original": NamedRow(alert, name)}
+        frame: dict[str, Any] = {"title": name, "opts": self.opts, "original": NamedRow(alert, name)}
         return console_page(request, self, "console/alert.html", **frame, **_alert_context(request, alert))
 
 

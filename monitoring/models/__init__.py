@@ -3,6 +3,7 @@
 from monitoring.models.alerts import Alert, AlertRule, Comparison, Grouping, NoDataPolicy, Severity, Silence
 from monitoring.models.debug_mode import DebugMode
 from monitoring.models.notifications import DeliveryAttempt, Notification, NotificationChannel
+from monitoring.models.readiness_runs import ReadinessRun
 from monitoring.models.recommendations import (
     UNFINISHED,
     ApplyMode,
@@ -28,6 +29,7 @@ __all__ = [
     "Notification",
     "NotificationChannel",
     "ProcessSample",
+    "ReadinessRun",
     "Recommendation",
     "RecommendationKind",
     "RecommendationPolicy",

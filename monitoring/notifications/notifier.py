@@ -21,9 +21,10 @@ from foundation.db_threads import DATABASE_FAULTS
 from foundation.db_timeouts import statement_timeout
 from foundation.process_work import Process
 from monitoring.models import Notification
-from monitoring.notifications.delivery import deliver, read_delivery_settings
 from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.outbox import DeliveryClaim, claim_deliveries, record_outcome
+
+# `delivery` is imported by what delivers: its HTTP client is 20 MB, in every process of an installation.
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,8 @@ _LOOK_SECONDS: Final = 0.5
 def deliver_due(*, channel_ids: Collection[UUID] | None = None) -> int:
     """Deliver what is due now, to `channel_ids` if given, one after the other in this thread; return how many
     notifications were sent."""
+    from monitoring.notifications.delivery import deliver, read_delivery_settings
+
     sent = 0
     delivery_settings = read_delivery_settings()
     while claims := claim_deliveries(1, channel_ids=channel_ids):
@@ -75,7 +78,6 @@ class Notifier(threading.Thread):
         self._done: SimpleQueue[tuple[DeliveryClaim, DeliveryOutcome]] = SimpleQueue()
         self._unrecorded: list[tuple[DeliveryClaim, DeliveryOutcome]] = []
         self._under_way = 0
-        self._settings = read_delivery_settings()
 
     def stop(self) -> None:
         """Finish the deliveries under way and end, within some seconds."""
@@ -115,7 +117,9 @@ class Notifier(threading.Thread):
             executor.submit(self._deliver, claim)
 
     def _deliver(self, claim: DeliveryClaim) -> None:
-        self._done.put((claim, deliver(claim.recipient, claim.messages, self._settings)))
+        from monitoring.notifications.delivery import deliver, read_delivery_settings
+
+        self._done.put((claim, deliver(claim.recipient, claim.messages, read_delivery_settings())))
         self._wake.set()
 
     def _record(self) -> None:

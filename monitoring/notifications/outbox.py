@@ -312,6 +312,8 @@ def _send_ends_after_replacements(rows: Sequence[Notification]) -> None:
             continue
         beginnings = Notification.objects.filter(
             channel__enabled=True,
+            # Those that failed are few, and have an index.
+            replaces__state=State.FAILED,
             replaces__channel=row.channel,
             replaces__content__incident_key=row.content["incident_key"],
             content__state=ContentState.FIRING,

@@ -7,6 +7,11 @@ from typing import Final
 _EXACT_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
+def format_days(days: int) -> str:
+    """A number of days: "1 day", "30 days"."""
+    return f"{days:,} day{'' if days == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """A duration in one unit: "8 s", "3 min", "2 h", "4 d"."""
     for limit, size, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-
 
 class SecretUnreadable(Exception):
     """The secret was encrypted with another key, or entered for something else."""
@@ -20,6 +18,9 @@ class SecretCipher:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
+        from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # 8 MB, where secrets are read only
+
+        self._invalid = InvalidToken
         fernets = [Fernet(key) for key in keys]
         self._current, self._fernet = fernets[0], MultiFernet(fernets)
 
@@ -31,7 +32,7 @@ class SecretCipher:
         """The secret. Raises `SecretUnreadable`."""
         try:
             binding, secret = json.loads(self._fernet.decrypt(text.encode()))
-        except (InvalidToken, ValueError):
+        except (self._invalid, ValueError):
             raise SecretUnreadable("It was encrypted with another key.") from None
         if binding != bound_to:
             raise SecretUnreadable("It was entered for something else.")
@@ -44,11 +45,11 @@ class SecretCipher:
         """
         try:
             self._current.decrypt(text.encode())
-        except InvalidToken:
+        except self._invalid:
             pass
         else:
             return None
         try:
             return self._fernet.rotate(text.encode()).decode("ascii")
-        except InvalidToken:
+        except self._invalid:
             raise SecretUnreadable("It was encrypted with another key.") from None

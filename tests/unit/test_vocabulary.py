@@ -20,8 +20,8 @@ _SHARED_MODULES = {
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
         "agents alert_rules alerts api_keys audit bulk_actions channels events feedback groups me memories messages "
-        "notifications recommendations rollups routes "
-        "runners sessions silences steps turns users utility_calls"
+        "notifications recommendations rollups routes runners sessions silences steps turn_schedules turns users "
+        "utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",
     "the one door to the objects of people, in each room": "access",

@@ -42,7 +42,7 @@ READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
     OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, Alert, Silence, Notification,
 ]  # fmt: skip
-LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule]
+LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel]
 
 
 def fill(rows: int) -> None:

@@ -74,6 +74,7 @@ DECLARED: dict[str, set[str]] = {
     "monitoring.alert": {"rule", "severity", "since", "state", "until"},
     "monitoring.alertrule": {"metric", "severity", "state"},
     "monitoring.notification": {"channel", "kind", "since", "state", "until"},
+    "monitoring.notificationchannel": {"kind"},
     "monitoring.silence": {"state"},
     "monitoring.recommendation": {"kind__exact", "kind__isnull", "status__exact", "status__isnull"},
     "monitoring.tracesettings": set(),

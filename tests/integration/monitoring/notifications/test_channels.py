@@ -153,6 +153,9 @@ def test_no_secret_stands_in_audit_logs_or_errors(there: Receiver) -> None:
         (Kind.WEBHOOK, {"address": "https://user:word@hooks.example.org/"}, "", "/address"),
         (Kind.WEBHOOK, {"address": "file:///etc/passwd"}, "", "/address"),
         (Kind.WEBHOOK, {"address": "https://2130706433/"}, "", "/address"),
+        (Kind.WEBHOOK, {"address": "https://169.254.169.254/latest"}, "", "/address"),
+        (Kind.WEBHOOK, {"address": "https://[::1]/"}, "", "/address"),
+        (Kind.WEBHOOK, {"address": "https://hooks.example.org:5432/"}, "", "/address"),
         (Kind.WEBHOOK, {}, "whsec_short", "/secret"),
         (Kind.WEBHOOK, {"name": "A name"}, "", "/name"),
         (Kind.WEBHOOK, {"name": "a" * 61}, "", "/name"),
@@ -217,6 +220,10 @@ def test_a_channel_in_use_is_not_deleted() -> None:
         delete_channel(SYSTEM, row.pk)
     rule.channels.clear()
     delete_channel(SYSTEM, other.pk)
+    waiting = queue(row)
+    with pytest.raises(Conflict, match="wait for it"):
+        delete_channel(SYSTEM, row.pk)
+    waiting.delete()
     delete_channel(SYSTEM, row.pk)
     assert last_audit().action == "notification_channel.deleted"
     with pytest.raises(NotFound):

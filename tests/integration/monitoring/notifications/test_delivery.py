@@ -10,12 +10,13 @@ from datetime import timedelta
 
 import pytest
 from django.db.models import F
+from pytest_django import DjangoAssertNumQueries
 
 from foundation.clock import now
 from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
 from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.notifier import deliver_due
-from monitoring.notifications.outbox import INTERRUPTED, SKIPPED, claim_deliveries, record_outcome
+from monitoring.notifications.outbox import INTERRUPTED, SKIPPED, claim_deliveries, queue_notification, record_outcome
 from tests.support.notifications import WEBHOOK_SECRET, Receiver, channel, content, queue, receiver
 
 pytestmark = pytest.mark.django_db
@@ -229,3 +230,35 @@ def test_what_waits_for_a_channel_that_has_failed_goes_to_the_fallback_as_one_me
     assert [request.path for request in there.requests] == ["/hooks/1", "/hooks/1"]
     assert there.requests[1].json["text"] == "10 notifications: 10 firing, 0 resolved"
     assert alert.notifications.filter(channel=other).count() == 9
+
+
+def test_a_look_at_an_empty_outbox_is_one_statement(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(1):
+        assert claim_deliveries(8) == []
+
+
+def test_times_that_cannot_be_hold_nothing_up(there: Receiver) -> None:
+    """As after a clock that was put back."""
+    to = channel(Kind.SLACK, there)
+    queue(to)
+    NotificationChannel.objects.update(
+        claimed_until=now() + timedelta(hours=2), attempted_at=now() + timedelta(hours=2)
+    )
+    assert deliver_due() == 1
+
+
+def test_several_events_of_one_kind_and_key_are_one() -> None:
+    to = channel(Kind.WEBHOOK)
+    queue(to)
+    assert queue_notification(to, kind=Event.FIRING, dedup_key="event-1", content=content()) is None
+    queue(to, kind=Event.RESOLVED)
+    queue(channel(Kind.WEBHOOK))
+    assert Notification.objects.count() == 3
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a.b", "a\r\nb", "a" * 101, "ü"])
+def test_a_key_that_a_header_would_not_take_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="A key of a notification"):
+        queue(channel(Kind.WEBHOOK), key=key)
+    with pytest.raises(ValueError, match="A key of a notification"):
+        queue(channel(Kind.WEBHOOK), incident=key)

@@ -1,0 +1,150 @@
+"""Configuration: of each agent, and of what the environment sets for all of them. No network, no process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+from agents.domain.configuration import AgentConfiguration
+from agents.domain.context_window import UNKNOWN_WINDOW
+from agents.domain.usage import costs_nothing
+from agents.llm.gateway import Gateway
+from agents.llm.interface import Usage
+from agents.releases.validation import check_runnable
+from foundation.errors import BandstandError
+from monitoring.readiness_validator.candidates import ReleaseCandidate
+from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
+from monitoring.readiness_validator.scope import RunScope
+
+MIN_WINDOW_TOKENS: Final = 1_000
+# A breaker that needs more failures, and is not tripped by a share of them either, is off.
+MAX_BREAKER_FAILURES: Final = 50
+_INSTALLATION: Final = LineMaker(Area.CONFIGURATION)
+_LIMITS: Final = {
+    "requests_per_minute": "BANDSTAND_REQUESTS_PER_MINUTE",
+    "messages_per_minute": "BANDSTAND_MESSAGES_PER_MINUTE",
+    "messages_per_session_per_minute": "BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE",
+    "stored_megabytes_per_day": "BANDSTAND_STORED_MEGABYTES_PER_DAY",
+    "failed_logins_per_account": "BANDSTAND_FAILED_LOGINS_PER_ACCOUNT",
+    "failed_logins_per_address": "BANDSTAND_FAILED_LOGINS_PER_ADDRESS",
+    "bad_keys_per_minute": "BANDSTAND_BAD_KEYS_PER_MINUTE",
+    "requests_at_once_per_user": "BANDSTAND_REQUESTS_AT_ONCE_PER_USER",
+    "connections_per_user": "BANDSTAND_CONNECTIONS_PER_USER",
+}
+
+
+def check(scope: RunScope) -> Iterator[CheckLine]:
+    """The lines of each candidate, then those of the environment."""
+    if not scope.candidates:
+        yield _INSTALLATION.warning("agents", "No agent has a release.", "Publish one, or nobody can talk to any.")
+    of_models = asyncio.run(_check_models(scope))
+    for candidate in scope.candidates:
+        yield from check_candidate(candidate)
+    yield from of_models
+    yield _check_breaker(scope)
+    yield _check_limits(scope)
+
+
+def check_candidate(candidate: ReleaseCandidate) -> Iterator[CheckLine]:
+    """Whether a turn can run on it, and what it may do then."""
+    lines = LineMaker(Area.CONFIGURATION, candidate.slug)
+    try:
+        configuration = AgentConfiguration.parse(candidate.stored)
+        check_runnable(configuration)
+    except BandstandError as error:
+        pointer = f" ({error.pointer})" if error.pointer else ""
+        yield lines.failed(
+            "runnable",
+            f"No turn can run on {candidate.source}: {error.detail}{pointer}",
+            "Edit the draft until it can be published, or install what it names.",
+        )
+        return
+    yield lines.passed("runnable", f"A turn can run on {candidate.source}.")
+    if configuration.instructions.strip():
+        yield lines.passed("instructions", "The agent has instructions.")
+    else:
+        yield lines.warning(
+            "instructions", "The agent has no instructions.", "Say in its draft who it is and what it does."
+        )
+    if all(costs_nothing(route) for route in configuration.model_chain):
+        yield lines.warning(
+            "model",
+            "The agent answers with the built-in offline model, which understands a few sentences.",
+            "Connect a real model (docs/models.md), and put it first in the draft.",
+        )
+    else:
+        yield lines.passed("model", f"The agent asks {configuration.model_chain[0]} first.")
+
+
+async def _check_models(scope: RunScope) -> list[CheckLine]:
+    """What is known of the models of each candidate. Only tables are read."""
+    gateway = Gateway(scope.models)
+    try:
+        return [
+            line
+            for candidate, one in scope.configurations
+            for line in [await _check_window(gateway, candidate, one), _check_prices(gateway, candidate, one)]
+        ]
+    finally:
+        await gateway.aclose()
+
+
+async def _check_window(gateway: Gateway, candidate: ReleaseCandidate, configuration: AgentConfiguration) -> CheckLine:
+    lines = LineMaker(Area.CONFIGURATION, candidate.slug)
+    # A route that cannot be used is another line's.
+    windows = {route: await gateway.window(route) for route in configuration.routes if ":" in route}
+    narrow = {route: size for route, size in windows.items() if size is not None and size < MIN_WINDOW_TOKENS}
+    if narrow:
+        route, size = min(narrow.items(), key=lambda item: item[1])
+        return lines.failed(
+            "context window",
+            f"{route} has a context window of {size:,} tokens; below {MIN_WINDOW_TOKENS:,} hardly a question fits.",
+            f"Correct the window that BANDSTAND_DIALECT sets for {route}, or name another model.",
+        )
+    unknown = [route for route, size in windows.items() if size is None]
+    if unknown:
+        return lines.warning(
+            "context window",
+            f"The context window of {unknown[0]} is not known: it counts as {UNKNOWN_WINDOW:,} tokens.",
+            f"Set BANDSTAND_DIALECT={unknown[0]}=+window=… with the number that its server is started with.",
+        )
+    smallest = min((size for size in windows.values() if size is not None), default=0)
+    return lines.passed("context window", f"The smallest context window has {smallest:,} tokens.")
+
+
+def _check_prices(gateway: Gateway, candidate: ReleaseCandidate, configuration: AgentConfiguration) -> CheckLine:
+    lines = LineMaker(Area.CONFIGURATION, candidate.slug)
+    usage = Usage(1_000, 1_000)
+    unknown = [route for route in configuration.routes if gateway.cost(route, usage, response_model=None) is None]
+    if unknown:
+        return lines.warning(
+            "prices",
+            f"The price of {unknown[0]} is not known: what turns cost is a lower bound.",
+            "Set it with BANDSTAND_PRICES, 0 for a server of your own.",
+        )
+    return lines.passed("prices", "The prices of all its models are known.")
+
+
+def _check_breaker(scope: RunScope) -> CheckLine:
+    config = scope.config
+    by_row = config.breaker_failures <= MAX_BREAKER_FAILURES
+    by_share = config.breaker_min_calls <= MAX_BREAKER_FAILURES and config.breaker_failed_percent < 100
+    return _INSTALLATION.judge(
+        "circuit breaker",
+        by_row or by_share,
+        f"A route is left alone after {config.breaker_failures} failures in a row.",
+        f"The circuit breaker is as good as off: it opens after {config.breaker_failures} failures in a row.",
+        f"Set BANDSTAND_BREAKER_FAILURES to {MAX_BREAKER_FAILURES} or less; 5 is the default.",
+    )
+
+
+def _check_limits(scope: RunScope) -> CheckLine:
+    missing = [variable for name, variable in _LIMITS.items() if not getattr(scope.config, name)]
+    return _INSTALLATION.judge(
+        "limits",
+        not missing,
+        "Requests, messages, connections, stored bytes and failed logins are limited.",
+        f"Without a limit: {', '.join(missing)}.",
+        "Set each to a number above 0, or leave it out for the default.",
+    )
