@@ -120,7 +120,7 @@ class MonitoringConfig(AppConfig):
             Entry("Alerts", 1, "Alert rules", "monitoring.alertrule", "rule"),
             Entry("Alerts", 2, "Silences", "monitoring.silence", "notifications_off"),
             Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
-            Entry("Alerts", 4, "Channels", "monitoring.notificationchannel", "campaign"),
+            Entry("Alerts", 4, "Notification channels", "monitoring.notificationchannel", "campaign"),
         )
         register_debug_source(read_debug_targets)
         register_gate(ReadinessGate())
