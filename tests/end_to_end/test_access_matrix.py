@@ -110,6 +110,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },
     "auth.group": {"see": OWNER, "add": OWNER, "copy": OWNER, "remove": OWNER},
+    "monitoring.readinessrun": {"see": CONSOLE, "run": OPERATORS | BUILDERS},
     "monitoring.recommendation": {"see": CONSOLE, "apply": OPERATORS, "dismiss": OPERATORS, "apply-modes": OWNER},
     "scheduling.jobrun": {"see": CONSOLE, "export": OPERATORS},
     "scheduling.schedule": {"see": CONSOLE, "run": OPERATORS},

@@ -17,7 +17,7 @@ from memory.models import MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
 from monitoring.debugging import begin_debug_mode
-from monitoring.models import Recommendation, TraceSettings
+from monitoring.models import ReadinessRun, Recommendation, TraceSettings
 from scheduling import q2_sync
 from scheduling.models import JobRun
 from tests.support.people import agent, key_of
@@ -95,6 +95,7 @@ def one_row_of_everything(user: User) -> None:
     MemoryPool.objects.create(name="support")
     TraceSettings.objects.create(agent=Agent.objects.get())
     Recommendation.objects.create(kind="memory_cleanup", runner_id=runner.pk, subject="host:1", reason="memory_high")
+    ReadinessRun.objects.create(subject="the installation", requested_as=user.username)
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
     provenance = Provenance(origin="a test")
     begin_debug_mode(Actor.system("tests"), agent_id=Agent.objects.order_by("pk")[0].pk, reason="A test")

@@ -21,7 +21,7 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import Memory, MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import remember
-from monitoring.models import DebugMode, Recommendation, TraceSettings
+from monitoring.models import DebugMode, ReadinessRun, Recommendation, TraceSettings
 from scheduling.models import JobRun, Schedule
 from tests.support.console_pages import rate, session_with_a_turn
 from tests.support.consoles import client_of, list_of, page_of
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
-    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode,
+    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, ReadinessRun,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings]
 
@@ -55,6 +55,10 @@ def fill(rows: int) -> None:
     Recommendation.objects.bulk_create(
         Recommendation(kind="memory_cleanup", runner_id=uuid4(), subject="host:1", reason="memory_high")
         for _ in numbers
+    )
+    ReadinessRun.objects.bulk_create(
+        ReadinessRun(subject=f"agent {number}", requested_as="olga", status="passed", finished_at=now())
+        for number in numbers
     )
     Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)
     ApiKey.objects.bulk_create(

@@ -71,6 +71,7 @@ DECLARED: dict[str, set[str]] = {
     "memory.memory": {"age", "scope", "since", "source", "tier", "trust", "until", "user"},
     "memory.memorypool": set(),
     "monitoring.debugmode": set(),
+    "monitoring.readinessrun": {"status__exact", "status__isnull"},
     "monitoring.recommendation": {"kind__exact", "kind__isnull", "status__exact", "status__isnull"},
     "monitoring.tracesettings": set(),
     "scheduling.jobrun": {"age", "job", "since", "status__exact", "status__isnull", "until"},
