@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import threading
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
 from accounts.actor import Actor
+from accounts.permissions import user_actor
 from accounts.roles import Role
-from foundation.errors import Conflict
+from foundation.errors import Conflict, Forbidden
 from monitoring.models import ReadinessRun
-from monitoring.readiness_validator.check_lines import CheckOutcome
-from monitoring.readiness_validator.runs import newest_run, read_lines, run_now
+from monitoring.readiness_validator.check_lines import Area
+from monitoring.readiness_validator.runs import newest_run, purge_runs, read_lines, run_now, start_run
 from monitoring.readiness_validator.scratch.running_trials import run_trials
 from monitoring.readiness_validator.scratch.scratch_schema import SCHEMA
 from monitoring.readiness_validator.scratch.trial_settings import BREAKER, TrialSettings
@@ -64,7 +65,7 @@ def test_a_run_tries_everything_and_counts_nowhere(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("transactional_db")
-def test_what_does_not_work_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_work_is_measured() -> None:
     """Nobody answers: no model, no receiver of notifications, no provider that recovers."""
     failing = TrialSettings(
         sessions=2,
@@ -81,10 +82,6 @@ def test_what_does_not_work_is_measured(monkeypatch: pytest.MonkeyPatch) -> None
     assert report.results["load"]["completed"] == 0
     assert report.results["load"]["failed"] == ["bad_request"]
     assert (report.results["alert"]["fired"], report.results["alert"]["arrived"]) == (True, 0)
-    monkeypatch.setenv("BANDSTAND_BREAKER_FAILURES", "1000")
-    monkeypatch.setenv("BANDSTAND_BREAKER_MIN_CALLS", "1000")
-    off = run_trials(TrialSettings(trials=(BREAKER,), failing_calls=12))
-    assert off.results["breaker"] == {"calls": 12, "opened": False}
 
 
 @pytest.mark.django_db
@@ -113,15 +110,35 @@ def test_one_run_at_a_time() -> None:
 
 
 @pytest.mark.django_db
-def test_a_run_whose_process_has_ended_is_interrupted_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_whose_process_has_ended_is_interrupted_by_the_next() -> None:
     gone = ReadinessRun.objects.create(subject="the installation", requested_as="olga")
     ReadinessRun.objects.update(started_at="2026-01-01T00:00:00Z")
-
-    def nothing(*_: Any) -> list[Any]:
-        return []
-
-    monkeypatch.setattr("monitoring.readiness_validator.area_checks.validate", nothing)
-    run = run_now(Actor.system("tests"))
+    run = run_now(Actor.system("tests"), areas=[Area.CONFIGURATION])
     gone.refresh_from_db()
     assert (gone.status, run.status) == ("interrupted", "passed")
-    assert CheckOutcome.FAILED not in {line.outcome for line in read_lines(run)}
+    assert {line.area for line in read_lines(run)} == {Area.CONFIGURATION}
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_a_run_of_the_console_goes_on_in_a_thread_of_its_own() -> None:
+    agent()
+    run = start_run(Actor.system("tests"), agent_slug="demo", areas=[Area.CONFIGURATION])
+    for thread in threading.enumerate():
+        if thread.name == "readiness":
+            thread.join(20)
+    run.refresh_from_db()
+    assert (run.status, run.subject, run.requested_as) == ("passed", "Demo", "system:tests")
+
+
+@pytest.mark.django_db
+def test_old_results_go() -> None:
+    run = run_now(Actor.system("tests"), areas=[])
+    assert purge_runs() == 0
+    ReadinessRun.objects.filter(pk=run.pk).update(started_at="2026-01-01T00:00:00Z")
+    assert purge_runs() == 1
+
+
+@pytest.mark.django_db
+def test_who_may_not_run_the_checks_does_not() -> None:
+    with pytest.raises(Forbidden):
+        run_now(user_actor(person("vera", Role.VIEWER)))
