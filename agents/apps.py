@@ -1,8 +1,27 @@
 """The app `agents`: its scheduled jobs, and what it registers with the platform."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
-from foundation.job_registry import Job, register
+from foundation.durations import format_days
+from foundation.job_registry import Job, Retention, register
+
+
+def _client_sessions_kept() -> str:
+    return f"{settings.BANDSTAND.client_session_hours} hours, if the request does not say otherwise"
+
+
+def _minutes_kept() -> str:
+    from agents.models.rollups import MINUTES_REACH
+
+    return format_days(MINUTES_REACH.days)
+
+
+def _hours_kept() -> str:
+    from agents.models.rollups import HOURS_REACH
+
+    return format_days(HOURS_REACH.days)
+
 
 JOBS = (
     Job(
@@ -21,6 +40,13 @@ JOBS = (
         every_minutes=1,
     ),
     Job(
+        "fire schedules",
+        "agents.tasks.fire_schedules",
+        "Asks agents what people have scheduled, each time once.",
+        "schedules fired",
+        every_minutes=1,
+    ),
+    Job(
         "run bulk actions",
         "agents.tasks.run_bulk_actions",
         "Continues what operators do to many rows at once.",
@@ -33,6 +59,9 @@ JOBS = (
         "Deletes conversations that were to be kept for a time only, such as those of OpenAI clients.",
         "sessions deleted",
         every_minutes=10,
+        retentions=(
+            Retention("Conversations of clients of /v1", _client_sessions_kept, "BANDSTAND_CLIENT_SESSION_HOURS"),
+        ),
     ),
     Job(
         "delete slots of lost web processes",
@@ -47,12 +76,32 @@ JOBS = (
         "Forgets after 48 hours by what repeated requests of OpenAI clients are recognized.",
         "requests forgotten",
         every_minutes=60,
+        retentions=(Retention("What repeated requests of /v1 are recognized by", "48 hours"),),
+    ),
+    Job(
+        "delete schedules past their time",
+        "agents.sessions.turn_schedules.purge_over_schedules",
+        "Forgets what was to be asked once, 30 days after its time.",
+        "schedules deleted",
+        every_minutes=1440,
     ),
     Job(
         "delete old counters",
         "agents.journal.rollups.delete_old_rollups",
-        "Deletes the counters of single minutes after two days and those of hours after 90; those of days stay.",
+        "Deletes the counters of single minutes and of hours when nothing reads them any more; those of days stay.",
         "counters deleted",
+        every_minutes=60,
+        retentions=(
+            Retention("Counters of turns per minute", _minutes_kept),
+            Retention("Counters of turns per hour", _hours_kept),
+            Retention("Counters of turns per day", "for ever"),
+        ),
+    ),
+    Job(
+        "end lost calls for side work",
+        "agents.journal.utility_calls.end_abandoned_utility_calls",
+        "Ends the calls of models for titles, summaries and facts whose process was killed.",
+        "calls ended",
         every_minutes=60,
     ),
     Job(
@@ -61,6 +110,7 @@ JOBS = (
         "Forgets routes to models that no process has begun to use for 90 days.",
         "routes forgotten",
         every_minutes=1440,
+        retentions=(Retention("Routes that nobody uses", "90 days"),),
     ),
     Job(
         "delete old runners",
@@ -68,6 +118,7 @@ JOBS = (
         "Forgets runners that are gone for a week.",
         "runners forgotten",
         every_minutes=60,
+        retentions=(Retention("Runners that are gone", "7 days"),),
     ),
 )
 
@@ -104,6 +155,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("agentsession", "session", "admin:agents_agentsession_change"),
             AuditTarget("turn", "turn", "admin:agents_turn_change"),
             AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
+            AuditTarget("turnschedule", "turn schedule", "admin:agents_turnschedule_change"),
             AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
         )
         register_schema(
@@ -118,6 +170,7 @@ class AgentsConfig(AppConfig):
                     "turns",
                     "events",
                     "memories",
+                    "turn_schedules",
                     "me",
                 )
             ),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -18,6 +19,8 @@ from agents.journal.turn_texts import store_turn_texts
 from agents.models import CompletionRequest, RouteHealth, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
+from agents.sessions.schedule_firing import BATCH as SCHEDULE_BATCH
+from agents.sessions.schedule_firing import fire_due_schedules
 from agents.sessions.turn_episodes import remember_turn, uses_memory
 from foundation.batches import work_in_batches
 from foundation.db_threads import DATABASE_FAULTS
@@ -38,6 +41,9 @@ RUNNER_RETENTION = timedelta(days=7)
 ROUTE_RETENTION = timedelta(days=90)
 
 EXPIRED_BATCH = 200
+
+# What is not fired by then is by the next run, a minute later.
+FIRE_SECONDS = 50
 
 # Nearly all of the minute until the scheduler runs it again.
 BULK_SECONDS = 55
@@ -68,7 +74,20 @@ def compact_events() -> int:
 def _compact(rows: Sequence[tuple[UUID, UUID, UUID]]) -> int:
     for _, turn, release in rows:
         _remember(turn, release)
-    return compact_turns([(session, turn) for session, turn, _ in rows])
+    return _compact_readable([(session, turn) for session, turn, _ in rows])
+
+
+def _compact_readable(turns: Sequence[tuple[UUID, UUID]]) -> int:
+    """Compact `turns`; one whose rows cannot be read is logged and holds nobody else up."""
+    try:
+        return compact_turns(turns)
+    except DATABASE_FAULTS:
+        raise
+    except DatabaseError:
+        if len(turns) > 1:
+            return sum(_compact_readable([turn]) for turn in turns)
+        log.exception("turn.not_compacted", turn=str(turns[0][1]))
+        return 0
 
 
 def _remember(turn_id: UUID, release_id: UUID) -> None:
@@ -116,6 +135,13 @@ def delete_expired() -> int:
     """Delete expired sessions, for at most 40 seconds; return their number."""
     return work_in_batches(
         lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=COMPACT_SECONDS, full=EXPIRED_BATCH
+    )
+
+
+def fire_schedules() -> int:
+    """Fire the schedules that are due, for at most 50 seconds; return their number."""
+    return work_in_batches(
+        lambda _: fire_due_schedules(limit=SCHEDULE_BATCH), seconds=FIRE_SECONDS, full=SCHEDULE_BATCH
     )
 
 

@@ -1,7 +1,17 @@
 from django.apps import AppConfig
 from django.conf import settings
 
-from foundation.job_registry import Job, register
+from foundation.durations import format_days
+from foundation.job_registry import Job, Retention, register
+
+
+def _spans_kept() -> str:
+    return f"{format_days(settings.BANDSTAND.span_days)}, of agents without settings of their own"
+
+
+def _samples_kept() -> str:
+    return format_days(settings.BANDSTAND.sample_days)
+
 
 JOBS = (
     Job(
@@ -10,6 +20,7 @@ JOBS = (
         "Makes the tables for the spans of the next days, and drops those that are older than any agent keeps them.",
         "days dropped",
         every_minutes=60,
+        retentions=(Retention("Spans of traces", _spans_kept, "BANDSTAND_SPAN_DAYS"),),
     ),
     Job(
         "delete old spans",
@@ -21,9 +32,14 @@ JOBS = (
     Job(
         "delete old samples",
         "monitoring.sampling.sample_retention.purge_samples",
-        "Deletes samples of gauges and processes after 14 days, and recommendations after 90.",
+        "Deletes samples of gauges and processes after the time that BANDSTAND_SAMPLE_DAYS says, and recommendations "
+        "after 90 days.",
         "rows deleted",
         every_minutes=60,
+        retentions=(
+            Retention("Samples of gauges and processes", _samples_kept, "BANDSTAND_SAMPLE_DAYS"),
+            Retention("Recommendations", "90 days"),
+        ),
     ),
     Job(
         "delete old alerts",
@@ -78,6 +94,9 @@ class MonitoringConfig(AppConfig):
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
             AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
             AuditTarget("recommendationpolicy", "recommendation policy"),
+            AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
+            AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
+            AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
             AuditTarget("readinessrun", "readiness check", "admin:monitoring_readinessrun_change"),
         )
         register_entries(
@@ -86,6 +105,12 @@ class MonitoringConfig(AppConfig):
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
             Entry("Operations", 7, "Readiness", "monitoring.readinessrun", "checklist"),
+        )
+        register_entries(
+            Entry("Alerts", 0, "Alerts", "monitoring.alert", "notifications_active"),
+            Entry("Alerts", 1, "Alert rules", "monitoring.alertrule", "rule"),
+            Entry("Alerts", 2, "Silences", "monitoring.silence", "notifications_off"),
+            Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
         )
         register_debug_source(read_debug_targets)
         register_gate(ReadinessGate())

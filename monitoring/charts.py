@@ -19,6 +19,7 @@ WIDTH: Final = 1000
 HEIGHT: Final = 200
 # The least height of a bar of what is not zero, so that one among thousands is visible.
 MIN_BAR: Final = 5
+MIN_SHADE: Final = 3
 # The share of a column that its bar takes.
 BAR_SHARE: Final = 0.8
 # The intervals of the axis of values.
@@ -102,6 +103,24 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A time in the chart that is shaded: since and until when, and what it is."""
+
+    start: datetime
+    end: datetime
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shade:
+    """A span at its place in the plot."""
+
+    x: float
+    width: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChartCell:
     """A number of the table, and the address of the rows behind it, if any."""
 
@@ -141,6 +160,7 @@ class Chart:
     bars: Sequence[Bar] = ()
     lines: Sequence[ChartLine] = ()
     limits: Sequence[Limit] = ()
+    shades: Sequence[Shade] = ()
     is_empty: bool = False
     empty_words: str = ""
     width: int = field(default=WIDTH)
@@ -180,6 +200,7 @@ def make_chart(
     empty_words: str = "No turn ended.",
     top: float | None = None,
     thresholds: Sequence[Threshold] = (),
+    spans: Sequence[Span] = (),
 ) -> Chart:
     """The chart of `series` over the buckets of `axis`. `top` is the end of the axis of values; by default a round
     number that is not below the highest one. `format_mark` is for its labels, where they are not as the values."""
@@ -208,6 +229,7 @@ def make_chart(
         lines=[ChartLine(one.name, one.style, _path(one.values, width, end)) for one in series]
         if shape is ChartShape.LINES
         else (),
+        shades=list(_shades(spans, axis)),
         limits=[Limit(_y(limit.value, end), limit.level, limit.label) for limit in thresholds],
         is_empty=not any(heights) if shape is ChartShape.BARS else not heights,
         empty_words=empty_words,
@@ -271,6 +293,17 @@ def _bars(series: Sequence[Series], width: float, end: float) -> Iterator[Bar]:
                 round(BAR_SHARE * width, 2),
                 round(height, 2),
             )
+
+
+def _shades(spans: Sequence[Span], axis: Axis) -> Iterator[Shade]:
+    """What of the spans is in the chart; a short one is as wide as can be seen."""
+    length = axis.bucket * len(axis.starts)
+    for span in spans:
+        start, end = ((at - axis.starts[0]) / length * WIDTH for at in (span.start, span.end))
+        left, right = max(0.0, start), min(float(WIDTH), end)
+        if left < right or 0 <= start == end <= WIDTH:
+            width = max(MIN_SHADE, right - left)
+            yield Shade(round(min(left, WIDTH - width), 2), round(width, 2), span.title)
 
 
 def _path(values: Sequence[float | None], width: float, end: float) -> str:

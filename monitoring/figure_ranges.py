@@ -31,8 +31,8 @@ ALL_TIME: Final = RollupSpan(RollupWidth.TOTAL, datetime.fromtimestamp(0, UTC), 
 
 
 def covered_range(since: datetime, until: datetime, *, now: datetime) -> tuple[datetime, datetime]:
-    """What figures from `since` to `until` stand for, in UTC: the range rounded outwards to whole minutes, beyond two
-    days to hours and beyond 90 days to days."""
+    """What figures from `since` to `until` stand for, in UTC: the range rounded outwards to whole minutes, beyond
+    eight days to hours and beyond 90 days to days."""
     return _floor(since, _finest(since, now)), _ceil(until, _finest(until, now))
 
 

@@ -1,23 +1,25 @@
-"""The readiness of the installation, and its failing parts."""
+"""The readiness of the installation and of one process, and their failing parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from foundation.clock import now
-from health_checks.check import Level, Reader
+from health_checks.check import Check, Level, Reader
 from health_checks.registry import registry
 from health_checks.run import FAULT_LABELS, CheckResult, Fault, run_checks
 
 # Less than the timeout of probes (`bandstand.health`).
 CHECK_SECONDS: Final = 3.6
+# What a process needs to answer, whatever runs or does not run beside it.
+PROCESS_CHECKS: Final = ("database", "migrations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,16 @@ def failing_parts() -> list[FailingPart]:
 
 def read_readiness() -> Readiness:
     """The parts that fail, as `failing_parts`, and those that are degraded."""
-    results = run_checks(registry.for_reader(Reader.READY), now=now(), seconds=CHECK_SECONDS)
+    return _run(registry.for_reader(Reader.READY))
+
+
+def read_process_readiness() -> Readiness:
+    """The parts among `PROCESS_CHECKS` that fail, for the readiness of this process alone."""
+    return _run([registry[name] for name in PROCESS_CHECKS])
+
+
+def _run(checks: Iterable[Check[Any]]) -> Readiness:
+    results = run_checks(checks, now=now(), seconds=CHECK_SECONDS)
     failing = [part for result in results for part in _failing(result)]
     if any(result.fault is Fault.FAILED and _is_database_error(result.error) for result in results):
         failing.insert(0, FailingPart("database", "does not answer as it should"))

@@ -9,10 +9,14 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from accounts.actor import Scope
+from agents.api.turn_schedules import UPCOMING, describe
+from agents.domain.serialization import moment
 from agents.sessions import read_window
+from agents.sessions.turn_schedules import check_timing
+from foundation.clock import now
 from markdown_rendering import render
 from rest.pagination import limit_parameter
-from rest.query_params import read_id, read_query, uuid
+from rest.query_params import parse_moment, read_id, read_query, search_text, uuid
 from rest.request_body import read_body
 from rest.responses import json_response
 from rest.serializers import Input, TextField, read_input
@@ -60,6 +64,19 @@ class ConversationView(ApiView):
         _clip(window)
         _add_html(window)
         return json_response(window)
+
+
+class TimingView(ApiView):
+    """What a timing of a schedule comes to, before it is saved: `{description, upcoming}`. Changes nothing."""
+
+    def get(self, _request: Request) -> HttpResponse:
+        query = read_query(self.http, cron=search_text, time_zone=search_text, at=parse_moment)
+        self.who().require_scope(Scope.READ)
+        timing = check_timing(
+            cron=query.get("cron", ""), time_zone=query.get("time_zone", "UTC"), once_at=query.get("at")
+        )
+        upcoming = [moment(at) for at in timing.upcoming(after=now(), count=UPCOMING)]
+        return json_response({"description": describe(timing), "upcoming": upcoming})
 
 
 def _clip(window: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from agents.api.chat import ConversationView, RenderView
+from agents.api.chat import ConversationView, RenderView, TimingView
 from rest.not_found import not_found_view
 
 app_name = "chat"
@@ -12,5 +12,6 @@ app_name = "chat"
 urlpatterns = [
     path("render", RenderView.as_view(), name="render"),
     path("sessions/<str:session_id>/messages", ConversationView.as_view(), name="conversation"),
+    path("timing", TimingView.as_view(), name="timing"),
     re_path("^", not_found_view),
 ]

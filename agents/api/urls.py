@@ -13,6 +13,7 @@ from agents.api.me import LimitsView
 from agents.api.memories import MemoriesView, MemoryExportView, MemorySearchView, MemoryView
 from agents.api.session_tasks import TasksView, TaskView
 from agents.api.sessions import MessagesView, SessionsView, SessionView
+from agents.api.turn_schedules import PauseView, ResumeView, SchedulesView, ScheduleView
 from agents.api.turns import CancelView, TurnsView, TurnView
 from rest.docs import DocsView, SchemaView
 from rest.not_found import not_found_view
@@ -38,6 +39,10 @@ _v1 = [
     path("memories/search", MemorySearchView.as_view(), name="memory-search"),
     path("memories/export", MemoryExportView.as_view(), name="memory-export"),
     path("memories/<str:memory_id>", MemoryView.as_view(), name="memory"),
+    path("schedules", SchedulesView.as_view(), name="schedules"),
+    path("schedules/<str:schedule_id>", ScheduleView.as_view(), name="schedule"),
+    path("schedules/<str:schedule_id>/pause", PauseView.as_view(), name="pause-schedule"),
+    path("schedules/<str:schedule_id>/resume", ResumeView.as_view(), name="resume-schedule"),
     path("me/limits", LimitsView.as_view(), name="limits"),
 ]
 

@@ -19,14 +19,17 @@ CUT_REASONS = {
     "repetition": "The model stopped because it repeated itself.",
 }
 
+SCHEDULE_NOTE = "Sent by a schedule."
+
 Part = dict[str, Any]
 
 
-def text_part(text: str, *, cut: str = "", fallback: str = "", answered_at: str = "") -> Part:
+def text_part(text: str, *, cut: str = "", fallback: str = "", answered_at: str = "", schedule: str = "") -> Part:
     """A part that is text. `cut`: why the model stopped before it was complete, see `CUT_REASONS`. `fallback`: what it
-    is in place of an answer of the agent's models; one that was given before says when (`answered_at`)."""
+    is in place of an answer of the agent's models; one that was given before says when (`answered_at`). `schedule`: the
+    id of the schedule that sent it for its user."""
     part = {"type": "text", "text": text}
-    marks = {"cut": cut, "fallback": fallback, "answered_at": answered_at}
+    marks = {"cut": cut, "fallback": fallback, "answered_at": answered_at, "schedule": schedule}
     return part | {name: mark for name, mark in marks.items() if mark}
 
 
@@ -47,9 +50,11 @@ def tool_result_part(*, call_id: str, content: str, is_error: bool, unknown: boo
 
 
 def part_notes(part: Mapping[str, Any]) -> list[str]:
-    """What people must know of a text besides what it says: that it was cut short, or is no answer of the agent's
-    models."""
+    """What people must know of a text besides what it says: that it was cut short, is no answer of the agent's models,
+    or was sent by a schedule."""
     notes = [CUT_REASONS[part["cut"]]] if part.get("cut") in CUT_REASONS else []
+    if part.get("schedule"):
+        notes.append(SCHEDULE_NOTE)
     if part.get("fallback") in FALLBACK_NOTES:
         given = f" It was given at {part['answered_at'][:16].replace('T', ' ')} UTC." if "answered_at" in part else ""
         notes.append(FALLBACK_NOTES[part["fallback"]] + given)

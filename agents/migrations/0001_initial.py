@@ -1295,6 +1295,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-id"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status", "intent")), fields=["started_at"], name="utility_call_unended"
+                    )
+                ],
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
@@ -1463,6 +1468,133 @@ class Migration(migrations.Migration):
                         fields=("width", "at", "agent_id", "release_id", "status", "error_class"),
                         name="turn_rollup_unique",
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="TurnSchedule",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("text", models.TextField()),
+                ("cron", models.CharField(blank=True, default="", max_length=100)),
+                ("time_zone", models.CharField(max_length=64)),
+                ("once_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "enabled",
+                    models.BooleanField(
+                        default=True, help_text="Off: its user has paused it, or its one time is over."
+                    ),
+                ),
+                (
+                    "hold_reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[("operator", "Operator"), ("restored", "Restored")],
+                        default="",
+                        help_text="Held until an operator releases it.",
+                        max_length=8,
+                    ),
+                ),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("next_at", models.DateTimeField(help_text="The time that is to be fired next.", null=True)),
+                (
+                    "available_at",
+                    models.DateTimeField(
+                        help_text="Not fired before: a worker has claimed it, or was refused for the moment.", null=True
+                    ),
+                ),
+                (
+                    "attempts",
+                    models.PositiveSmallIntegerField(default=0, help_text="How often the next time was claimed."),
+                ),
+                ("last_due_at", models.DateTimeField(help_text="The time that was fired last.", null=True)),
+                ("last_fired_at", models.DateTimeField(null=True)),
+                (
+                    "last_outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[("asked", "Asked"), ("stored", "Stored"), ("refused", "Refused")],
+                        default="",
+                        max_length=7,
+                    ),
+                ),
+                ("last_session_id", models.UUIDField(null=True)),
+                ("last_turn_id", models.UUIDField(null=True)),
+                (
+                    "last_error",
+                    models.CharField(blank=True, default="", help_text="Why it was refused, in words.", max_length=200),
+                ),
+                (
+                    "missed",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Times that passed while nothing could fire them."
+                    ),
+                ),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="turn_schedules",
+                        to="agents.agent",
+                    ),
+                ),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="turn_schedules",
+                        to="agents.agentsession",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="turn_schedules",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "turn schedule",
+                "permissions": [("hold_turnschedule", "Can hold and release the schedules of others")],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_at__isnull", False)),
+                        fields=["next_at", "id"],
+                        name="turn_schedule_due",
+                    ),
+                    models.Index(fields=["user", "-id"], name="turn_schedule_of_user"),
+                    models.Index(fields=["agent", "-id"], name="turn_schedule_of_agent"),
+                    models.Index(
+                        condition=models.Q(("agent_session__isnull", False)),
+                        fields=["agent_session"],
+                        name="turn_schedule_of_session",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(models.Q(("cron", ""), _negated=True), ("once_at__isnull", True)),
+                            models.Q(("cron", ""), ("once_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="turn_schedule_has_one_timing",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("next_at__isnull", True), models.Q(("enabled", True), ("hold_reason", "")), _connector="OR"
+                        ),
+                        name="turn_schedule_next_is_fired",
+                    ),
                 ],
             },
         ),

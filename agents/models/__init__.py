@@ -11,6 +11,7 @@ from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
 from agents.models.summaries import HistorySummary
+from agents.models.turn_schedules import IS_OVER, TurnSchedule
 from agents.models.turns import (
     ANSWERED_LATER,
     COST_UNKNOWN,
@@ -35,6 +36,7 @@ __all__ = [
     "DEADLINE_IS_OVERDUE",
     "DURATION",
     "FAILED",
+    "IS_OVER",
     "LEASE_IS_OVERDUE",
     "SLOW",
     "STUCK_AFTER",
@@ -60,6 +62,7 @@ __all__ = [
     "Step",
     "Turn",
     "TurnRollup",
+    "TurnSchedule",
     "TurnText",
     "UtilityCall",
     "WebProcess",

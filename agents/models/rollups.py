@@ -9,7 +9,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 # How far back readers find counters of minutes and of hours; those of days stay. Older ones are deleted a little later.
-MINUTES_REACH: Final = timedelta(days=2)
+# Minutes reach as far as the backtest of an alert rule looks, a week with the longest window before it.
+MINUTES_REACH: Final = timedelta(days=8)
 HOURS_REACH: Final = timedelta(days=90)
 
 

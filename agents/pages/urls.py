@@ -13,6 +13,7 @@ urlpatterns = [
     path("", views.chat, name="chat"),
     path("help/", views.help_page, name="help"),
     path("memories/", views.memories, name="memories"),
+    path("schedules/", views.schedules, name="schedules"),
     path("login/", views.login, name="login"),
     path("logout/", views.logout, name="logout"),
     path("account/", account.page, name="account"),

@@ -1,4 +1,4 @@
-"""Views of login, logout, the chat, its help, and what is remembered."""
+"""Views of login, logout, the chat, its help, what is remembered, and schedules."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def _modules(script: str) -> list[str]:
 
 MODULES = _modules("chat/main.js")
 _MEMORIES_MODULES = _modules("memories/main.js")
+_SCHEDULES_MODULES = _modules("schedules/main.js")
 
 
 @require_safe
@@ -71,6 +72,17 @@ def memories(request: HttpRequest) -> HttpResponse:
     """The page of what is remembered of its user; all data comes from the API."""
     context = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": _MEMORIES_MODULES}
     return render(request, "pages/memories.html", context)
+
+
+@require_safe
+@never_cache
+@login_required
+@ensure_csrf_cookie
+def schedules(request: HttpRequest) -> HttpResponse:
+    """The page of its user's schedules; all data comes from the API."""
+    may_chat = request.user.has_perm(USE_CHAT)
+    context = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": _SCHEDULES_MODULES, "may_chat": may_chat}
+    return render(request, "pages/schedules.html", context)
 
 
 @require_safe

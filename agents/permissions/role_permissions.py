@@ -13,6 +13,7 @@ RETRY_TURN: Final = "agents.retry_turn"
 REQUEUE_TURN: Final = "agents.requeue_turn"
 FAIL_TURN: Final = "agents.fail_turn"
 FORK_SESSION: Final = "agents.fork_agentsession"
+HOLD_SCHEDULE: Final = "agents.hold_turnschedule"
 FORCE_ROUTE: Final = "agents.force_routehealth"
 ADD_AGENT: Final = "agents.add_agent"
 CHANGE_AGENT: Final = "agents.change_agent"
@@ -38,6 +39,7 @@ def declare() -> None:
                 "agents.view_runner",
                 "agents.view_step",
                 "agents.view_turn",
+                "agents.view_turnschedule",
             },
             Role.OPERATOR: {
                 CANCEL_TURN,
@@ -46,6 +48,7 @@ def declare() -> None:
                 FAIL_TURN,
                 FORK_SESSION,
                 FORCE_ROUTE,
+                HOLD_SCHEDULE,
             },
             Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
         }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
+
+from foundation.liveness_file import touch_liveness_file
 
 log = structlog.get_logger(__name__)
 
@@ -49,17 +50,7 @@ class Liveness:
             return
         self._was_stalled = False
         if self._file is not None:
-            _touch(self._file)
+            touch_liveness_file(self._file)
 
     def _run(self) -> None:
         self._ran_at = time.monotonic()
-
-
-def _touch(file: Path) -> None:
-    try:
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
-        os.utime(file)
-    except OSError as error:
-        # A full or read-only disk is no reason to end a runner that works, but whoever watches the file will.
-        log.warning("liveness_file.not_written", error=str(error))

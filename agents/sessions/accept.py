@@ -96,6 +96,11 @@ def accept_message(
         priority=priority,
         title=make_title(text),
     )
+    return accept_new(new)
+
+
+def accept_new(new: NewTurn) -> Accepted:
+    """Accept a message that was checked and counted, as `accept_message` does."""
     return retry_after_lost_connection(lambda: _accept(new), detail=NOT_STORED)
 
 

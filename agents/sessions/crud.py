@@ -25,6 +25,7 @@ from agents.models import (
     Message,
     Step,
     Turn,
+    TurnSchedule,
     TurnText,
     UtilityCall,
 )
@@ -182,7 +183,7 @@ def _erase_locked(session: AgentSession) -> None:
     count_before_deletion([session.pk])
     for rows_of_turns in (Step, TurnText):
         rows_of_turns.objects.filter(turn__agent_session=session).delete()
-    for rows in (Feedback, Handoff, Event, HistorySummary, Message, UtilityCall, Turn):
+    for rows in (Feedback, Handoff, Event, HistorySummary, Message, UtilityCall, TurnSchedule, Turn):
         # Plain deletes by the session: the cascade would read every row first.
         rows.objects.filter(agent_session=session)._raw_delete("default")
     session_id = session.pk

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, TextField
+from django.db.models import Func, JSONField, TextField
 from django.db.models.functions import MD5, Cast
 
 from accounts.actor import Actor
@@ -87,7 +87,14 @@ def _digests(session: AgentSession, ids: Sequence[UUID]) -> dict[UUID, str]:
     if not ids:
         return {}
     rows = Message.objects.filter(agent_session=session, pk__in=ids).order_by()
-    return dict(rows.values_list("pk", MD5(Cast(F("parts"), TextField()))))
+    return dict(rows.values_list("pk", MD5(Cast(_Words("parts"), TextField()))))
+
+
+class _Words(Func):
+    """The parts of a message without the schedule that sent it: whoever asks them again sends the same words."""
+
+    template = "%(expressions)s #- '{0,schedule}'"
+    output_field = JSONField()
 
 
 def _oldest(siblings: Sequence[Node], digests: dict[UUID, str], node: Node) -> Node:

@@ -1,5 +1,23 @@
 """The console's pages of this app."""
 
-from monitoring.admin import debug_modes, readiness_pages, recommendations, trace_settings
+from monitoring.admin import (
+    alert_rules,
+    alerts,
+    debug_modes,
+    notifications,
+    readiness_pages,
+    recommendations,
+    silences,
+    trace_settings,
+)
 
-__all__ = ["debug_modes", "readiness_pages", "recommendations", "trace_settings"]
+__all__ = [
+    "alert_rules",
+    "alerts",
+    "debug_modes",
+    "notifications",
+    "readiness_pages",
+    "recommendations",
+    "silences",
+    "trace_settings",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 
@@ -14,7 +15,7 @@ from agents.models import Agent
 from console.admin import ConsoleAdmin
 from console.widgets import CheckboxInput, NumberInput, Select
 from monitoring.models import TraceSettings
-from monitoring.models.turn_spans import DEFAULT_RETENTION_DAYS, DEFAULT_SAMPLE_PERCENT, MAX_RETENTION_DAYS
+from monitoring.models.turn_spans import DEFAULT_SAMPLE_PERCENT, MAX_RETENTION_DAYS
 from monitoring.spans.agent_settings import TraceChoices, add_trace_settings, change_trace_settings
 
 
@@ -48,7 +49,7 @@ class TraceSettingsForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type
             field.queryset = Agent.objects.filter(trace_settings=None, archived_at=None).order_by("name")
             field.help_text = (
                 f"Agents that are not in the list have the default: {DEFAULT_SAMPLE_PERCENT} percent, "
-                f"{DEFAULT_RETENTION_DAYS} days, and nothing of what was said."
+                f"{settings.BANDSTAND.span_days} days, and nothing of what was said."
             )
         self.remember(None if self._is_new else self.instance)
 
@@ -76,7 +77,7 @@ class TraceSettingsAdmin(ConsoleAdmin):
 
     list_empty_words = (
         f"All agents have the default: {DEFAULT_SAMPLE_PERCENT} % of their turns are recorded, kept for "
-        f"{DEFAULT_RETENTION_DAYS} days. Add settings of its own for an agent that needs other ones."
+        f"{settings.BANDSTAND.span_days} days. Add settings of its own for an agent that needs other ones."
     )
     form = TraceSettingsForm
     change_form_template = "console/versioned_form.html"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 
 class AlertState(StrEnum):
@@ -55,6 +55,29 @@ class Terms:
         is_clearing = firing and self.clear_threshold is not None
         threshold = self.clear_threshold if is_clearing else self.threshold
         return _COMPARISONS[self.comparison](value, threshold)  # type: ignore[arg-type]
+
+
+class RuleCondition(Protocol):
+    """The fields of `AlertRule` that say when it fires."""
+
+    comparison: str
+    threshold: float
+    clear_threshold: float | None
+    for_seconds: int
+    keep_firing_for_seconds: int
+    no_data: str
+
+
+def read_terms(rule: RuleCondition) -> Terms:
+    """What a rule, stored or not, says of each series of its values."""
+    return Terms(
+        comparison=rule.comparison,
+        threshold=rule.threshold,
+        clear_threshold=rule.clear_threshold,
+        hold=timedelta(seconds=rule.for_seconds),
+        keep_firing_for=timedelta(seconds=rule.keep_firing_for_seconds),
+        no_data=rule.no_data,
+    )
 
 
 @dataclass(frozen=True, slots=True)

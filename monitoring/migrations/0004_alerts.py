@@ -446,6 +446,12 @@ class Migration(migrations.Migration):
             index=models.Index(fields=["rule", "-id"], name="notification_of_rule"),
         ),
         migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(
+                condition=models.Q(("state", "failed")), fields=["finished_at"], name="notification_failed"
+            ),
+        ),
+        migrations.AddIndex(
             model_name="deliveryattempt",
             index=models.Index(
                 condition=models.Q(("finished_at__isnull", True)), fields=["notification"], name="attempt_unfinished"

@@ -87,6 +87,7 @@ class Notification(models.Model):
             models.Index(fields=["due_at"], name="notification_waiting", condition=Q(state="waiting")),
             models.Index(fields=["channel", "-id"], name="notification_of_channel"),
             models.Index(fields=["rule", "-id"], name="notification_of_rule"),
+            models.Index(fields=["finished_at"], name="notification_failed", condition=Q(state="failed")),
         ]
         constraints = [
             # Resending by hand is a row of its own.

@@ -7,7 +7,7 @@ from typing import Final
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-# For agents without a row of their own.
+# For agents without a row of their own; for how long theirs are kept is in BANDSTAND_SPAN_DAYS.
 DEFAULT_SAMPLE_PERCENT: Final = 10
 DEFAULT_RETENTION_DAYS: Final = 30
 MAX_RETENTION_DAYS: Final = 365

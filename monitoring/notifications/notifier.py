@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
+from time import monotonic, sleep
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from django.db import close_old_connections, connection
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.db_timeouts import statement_timeout
 from foundation.process_work import Process
+from monitoring.models import Notification
 from monitoring.notifications.delivery import deliver, read_delivery_settings
 from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.outbox import DeliveryClaim, claim_deliveries, record_outcome
@@ -30,6 +32,7 @@ POLL_SECONDS: Final = 3.0
 MAX_DELIVERIES: Final = 8
 STATEMENT_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 8.0
+_LOOK_SECONDS: Final = 0.5
 
 
 def deliver_due(*, channel_ids: Collection[UUID] | None = None) -> int:
@@ -43,6 +46,21 @@ def deliver_due(*, channel_ids: Collection[UUID] | None = None) -> int:
             record_outcome(claim, outcome)
             sent += len(claim.messages) if outcome.succeeded else 0
     return sent
+
+
+def wait_until_delivered(notification_ids: Collection[UUID], *, seconds: float) -> bool:
+    """Deliver these notifications, or wait until another process has; return whether none waits any more.
+
+    Where a channel has a delivery under way or a pause, this takes until its end, and `seconds` at most.
+    """
+    waiting = Notification.objects.filter(pk__in=notification_ids, state=Notification.State.WAITING)
+    deadline = monotonic() + seconds
+    while channel_ids := list(waiting.values_list("channel", flat=True)):
+        deliver_due(channel_ids=channel_ids)
+        if monotonic() > deadline:
+            return not waiting.exists()
+        sleep(_LOOK_SECONDS if waiting.exists() else 0)
+    return True
 
 
 class Notifier(threading.Thread):

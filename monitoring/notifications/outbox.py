@@ -224,7 +224,7 @@ def record_outcome(claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
         for row in rows:
             _retry_or_give_up(row, outcome)
     for row in rows:
-        if row.content.get("state") == ContentState.RESOLVED:
+        if row.content.get("state") == ContentState.RESOLVED and not row.requested_by:
             _send_end_after_replacements(row)
 
 

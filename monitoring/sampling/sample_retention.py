@@ -1,17 +1,17 @@
-"""Samples are deleted after two weeks, recommendations after three months."""
+"""Samples are deleted after BANDSTAND_SAMPLE_DAYS, recommendations after three months."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
 from foundation.batches import work_in_batches
 from monitoring.models import UNFINISHED, Recommendation
 
-KEEP_SAMPLES: Final = timedelta(days=14)
 KEEP_RECOMMENDATIONS: Final = timedelta(days=90)
 BATCH: Final = 5_000
 SECONDS: Final = 20.0
@@ -37,7 +37,7 @@ def purge_samples() -> int:
 
 
 def _delete_batch(table: str) -> int:
-    params: dict[str, Any] = {"batch": BATCH, "keep": KEEP_SAMPLES}
+    params: dict[str, Any] = {"batch": BATCH, "keep": timedelta(days=settings.BANDSTAND.sample_days)}
     with connection.cursor() as cursor:
         cursor.execute(_DELETE.format(table=table), params)
         return int(cursor.rowcount)

@@ -1,8 +1,10 @@
-"""The thread that writes the samples of its process, and in one process of all those of the gauges."""
+"""The thread that writes the samples of its process, and in one process of all those of the gauges. It looks at the
+runners, too."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -14,6 +16,7 @@ from foundation.db_timeouts import statement_timeout
 from foundation.process_work import Process
 from monitoring.sampling.gauge_samples import SAMPLE_SECONDS, gauges_are_due, write_gauges
 from monitoring.sampling.process_samples import make_sample, read_process, store_sample
+from monitoring.sampling.runner_looks import LOOK_SECONDS, look_at_runners
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +54,14 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         wait_seconds = self._first_seconds
+        sample_at = 0.0
         while not self._ended.wait(wait_seconds):
-            wait_seconds = self._interval_seconds
-            self._guard(self._write_sample)
-            self._guard(self._watch_installation)
+            wait_seconds = min(self._interval_seconds, LOOK_SECONDS)
+            self._guard(look_at_runners)
+            if time.monotonic() >= sample_at:
+                self._guard(self._write_sample)
+                self._guard(self._watch_installation)
+                sample_at = time.monotonic() + self._interval_seconds
         self._guard(self._write_sample)
         connection.close()
 

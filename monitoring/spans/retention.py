@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from foundation.clock import now
 from monitoring.models import TraceSettings
-from monitoring.models.turn_spans import DEFAULT_RETENTION_DAYS
 from monitoring.spans.partitions import create_partitions, partition_day, partition_name, partition_names
 
 DAYS_AHEAD: Final = 3
@@ -51,32 +51,37 @@ def delete_expired_spans() -> int:
     """Delete the spans of agents that keep theirs for a shorter time than others, for at most 40 seconds, the newest
     days first; return how many."""
     ends_at, deleted = monotonic() + DELETE_SECONDS, 0
-    for day, agent_ids in _expired_days():
-        for start, end in _slices(day):
+    for expired in _expired_days():
+        for start, end in _slices(expired.day):
             if monotonic() > ends_at:
                 return deleted
-            deleted += _delete(day, start, end, agent_ids)
+            deleted += _delete(expired, start, end)
     return deleted
 
 
+@dataclass(frozen=True, slots=True)
+class _ExpiredDay:
+    """A day with the agents whose spans of it have expired; `others_than`: those of all agents but these have, too."""
+
+    day: date
+    agent_ids: list[UUID]
+    others_than: list[UUID] | None
+
+
 def _longest_retention() -> int:
-    return max([DEFAULT_RETENTION_DAYS, *TraceSettings.objects.values_list("retention_days", flat=True)])
+    return max([settings.BANDSTAND.span_days, *TraceSettings.objects.values_list("retention_days", flat=True)])
 
 
-def _expired_days() -> Iterator[tuple[date, list[UUID]]]:
-    """The days that still have a partition, newest first, with the agents whose spans of that day have expired."""
-    shorter: Mapping[int, list[UUID]] = defaultdict(list)
-    longest = _longest_retention()
-    for agent_id, days in TraceSettings.objects.filter(retention_days__lt=longest).values_list(
-        "agent_id", "retention_days"
-    ):
-        shorter[days].append(agent_id)
-    today = now().date()
+def _expired_days() -> Iterator[_ExpiredDay]:
+    """The days that still have a partition and expired spans, newest first."""
+    default, own = settings.BANDSTAND.span_days, dict(TraceSettings.objects.values_list("agent_id", "retention_days"))
+    longest, today = max([default, *own.values()]), now().date()
     for name in reversed(partition_names()):
         age = (today - partition_day(name)).days
-        agent_ids = [agent_id for days, ids in shorter.items() if days < age for agent_id in ids]
-        if agent_ids:
-            yield partition_day(name), agent_ids
+        agent_ids = [agent_id for agent_id, days in own.items() if days < min(age, longest)]
+        others_than = list(own) if default < min(age, longest) else None
+        if agent_ids or others_than is not None:
+            yield _ExpiredDay(partition_day(name), agent_ids, others_than)
 
 
 def _slices(day: date) -> Iterator[tuple[datetime, datetime]]:
@@ -84,10 +89,15 @@ def _slices(day: date) -> Iterator[tuple[datetime, datetime]]:
     return pairwise(midnight + number * _SLICE for number in range(_ONE_DAY // _SLICE + 1))
 
 
-def _delete(day: date, start: datetime, end: datetime, agent_ids: list[UUID]) -> int:
+def _delete(expired: _ExpiredDay, start: datetime, end: datetime) -> int:
+    params: list[Any] = [start, end, expired.agent_ids]
+    condition = "agent_id = ANY(%s)"
+    if expired.others_than is not None:
+        condition = f"({condition} OR agent_id <> ALL(%s))"
+        params.append(expired.others_than)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"DELETE FROM {partition_name(day)} WHERE started_at >= %s AND started_at < %s AND agent_id = ANY(%s)",  # noqa: S608
-            [start, end, agent_ids],
+            f"DELETE FROM {partition_name(expired.day)} WHERE started_at >= %s AND started_at < %s AND {condition}",  # noqa: S608
+            params,
         )
         return int(cursor.rowcount)

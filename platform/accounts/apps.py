@@ -1,8 +1,16 @@
 """The app `accounts`: its scheduled jobs, and what it registers with the platform."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
-from foundation.job_registry import Job, register
+from foundation.durations import format_days
+from foundation.job_registry import Job, Retention, register
+
+
+def _audit_kept() -> str:
+    days = settings.BANDSTAND.audit_days
+    return format_days(days) if days else "for ever"
+
 
 JOBS = (
     Job(
@@ -11,6 +19,7 @@ JOBS = (
         "Sends mail that could not be sent at once, and forgets mails after a month.",
         "mails sent",
         every_minutes=1,
+        retentions=(Retention("Outgoing e-mail", "30 days"),),
     ),
     Job(
         "delete old logins",
@@ -18,6 +27,7 @@ JOBS = (
         "Forgets the logins of browsers that have ended: signed out by time.",
         "logins forgotten",
         cron="10 3 * * *",
+        retentions=(Retention("Logins of browsers", "until they end"),),
     ),
     Job(
         "delete old audit entries",
@@ -25,6 +35,7 @@ JOBS = (
         "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
         "entries forgotten",
         cron="20 3 * * *",
+        retentions=(Retention("Audit trail", _audit_kept, "BANDSTAND_AUDIT_DAYS"),),
     ),
 )
 

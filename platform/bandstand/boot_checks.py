@@ -37,14 +37,14 @@ def find_faults(url: str, *, migrating: bool = False, wait_seconds: float = 0.0)
     try:
         connection = _connect(url, wait_seconds)
     except (psycopg.Error, UnicodeError, ValueError) as error:
-        reason = _reason(error)
+        reason = describe_connection_error(error)
         hint = f" ({POOLER})" if "startup parameter" in reason else ""
         return [f"DATABASE_URL: cannot connect to the database: {reason}{hint}"]
     with connection:
         try:
             return list(find_connection_faults(connection, migrating=migrating))
         except psycopg.Error as error:
-            return [f"DATABASE_URL: the database cannot be checked: {_reason(error)}"]
+            return [f"DATABASE_URL: the database cannot be checked: {describe_connection_error(error)}"]
 
 
 def _connect(url: str, wait_seconds: float) -> Connection:
@@ -121,7 +121,8 @@ def _value(connection: Connection, query: str) -> Any:
         return cursor.execute(query).fetchone()
 
 
-def _reason(error: Exception) -> str:
+def describe_connection_error(error: Exception) -> str:
+    """The reason in one line, without an address or a password."""
     lines = (str(error).strip() or type(error).__name__).split("\n")
     # libpq adds hints to its message, and one line per address of a host name.
     reasons = [line for line in lines if "failed: " in line] or lines

@@ -136,6 +136,18 @@ def _database(value: SecretStr) -> SecretStr:
     return value
 
 
+def _secret_address(value: SecretStr) -> SecretStr:
+    from foundation.http import AddressRefused, parse_target
+
+    address = value.get_secret_value()
+    _web_address(address)
+    try:
+        parse_target(address)
+    except AddressRefused as error:
+        raise ValueError(f"must be an http or https address: {error.detail}") from None
+    return value
+
+
 def _mail_server(value: SecretStr) -> SecretStr:
     read_server(value.get_secret_value())
     return value
@@ -177,6 +189,7 @@ Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
 LongSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_long_enough)]
 HeaderToken: TypeAlias = Annotated[SecretStr, AfterValidator(_header_token)]
 EncryptionKey: TypeAlias = Annotated[SecretStr, AfterValidator(_encryption_key)]
+SecretAddress: TypeAlias = Annotated[SecretStr, AfterValidator(_secret_address)]
 MailUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_mail_server)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
@@ -186,6 +199,7 @@ Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
 MemoryLimit: TypeAlias = Annotated[int, Field(ge=10, le=10_000_000)]
 Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
+Days: TypeAlias = Annotated[int, Field(ge=1, le=3650)]
 Percent: TypeAlias = Annotated[float, Field(ge=1, le=100)]
 
 _BREAKER = BreakerPolicy()
@@ -263,6 +277,8 @@ class Config(BaseSettings):
         COMPLETION_BYTES // MEBIBYTE, alias="BANDSTAND_COMPLETION_MEBIBYTES"
     )
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
+    schedules_per_user: Count = Field(50, alias="BANDSTAND_SCHEDULES_PER_USER")
+    schedule_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(15, alias="BANDSTAND_SCHEDULE_MINUTES")
 
     # The circuit breakers of routes, and what is respected of providers' limits; see `agents.routing`.
     breaker_failures: Count = Field(_BREAKER.failures, alias="BANDSTAND_BREAKER_FAILURES")
@@ -321,6 +337,12 @@ class Config(BaseSettings):
     failed_logins_per_account: Limit = Field(50, alias="BANDSTAND_FAILED_LOGINS_PER_ACCOUNT")
     bad_keys_per_minute: Limit = Field(60, alias="BANDSTAND_BAD_KEYS_PER_MINUTE")
 
+    # For how many days things are kept; see `foundation.job_registry.Retention`.
+    log_days: Days = Field(30, alias="BANDSTAND_LOG_DAYS")
+    span_days: Annotated[int, Field(ge=1, le=365)] = Field(30, alias="BANDSTAND_SPAN_DAYS")
+    sample_days: Annotated[int, Field(ge=8, le=3650)] = Field(14, alias="BANDSTAND_SAMPLE_DAYS")
+    job_run_days: Days = Field(7, alias="BANDSTAND_JOB_RUN_DAYS")
+
     # E-mail and the audit trail.
     email_url: MailUrl | None = Field(None, alias="EMAIL_URL")
     email_from: Annotated[str, AfterValidator(check_sender)] | None = Field(None, alias="EMAIL_FROM")
@@ -335,6 +357,7 @@ class Config(BaseSettings):
     # Logs, error reports and metrics.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
+    log_megabytes: Annotated[int, Field(ge=4, le=1_000_000)] = Field(100, alias="BANDSTAND_LOG_MEGABYTES")
     sentry_dsn: SecretStr | None = Field(None, alias="SENTRY_DSN")
     otlp_endpoint: Address | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     otlp_headers: Annotated[SecretStr, AfterValidator(_otlp_headers)] | None = Field(
@@ -344,6 +367,12 @@ class Config(BaseSettings):
         "bandstand", alias="OTEL_SERVICE_NAME"
     )
     metrics_token: HeaderToken | None = Field(None, alias="BANDSTAND_METRICS_TOKEN")
+
+    # The supervisor's watchdog; see `bandstand.supervisor.watchdog`. Such addresses are often keys themselves.
+    watchdog_webhook: SecretAddress | None = Field(None, alias="BANDSTAND_WATCHDOG_WEBHOOK")
+    heartbeat_url: SecretAddress | None = Field(None, alias="BANDSTAND_HEARTBEAT_URL")
+    disk_full_percent: Percent = Field(95, alias="BANDSTAND_DISK_FULL_PERCENT")
+    disk_free_megabytes: Annotated[int, Field(ge=0, le=1_000_000)] = Field(1024, alias="BANDSTAND_DISK_FREE_MEGABYTES")
     env_file: Path | None = Field(None, alias="BANDSTAND_ENV_FILE")
 
     @property
@@ -360,6 +389,11 @@ class Config(BaseSettings):
     def runner_liveness_file(self) -> Path:
         """The file that a runner touches each second while it works."""
         return self.liveness_file or self.data_dir / "run" / "runner.alive"
+
+    @property
+    def scheduler_liveness_file(self) -> Path:
+        """The file that the scheduler touches each second while it works."""
+        return self.liveness_file or self.data_dir / "run" / "scheduler.alive"
 
     @property
     def base_url(self) -> str:

@@ -152,6 +152,8 @@ class ConsoleSite(AdminSite):
                 self.admin_view(self.export_traces),
                 name="agents_agentsession_export_traces",
             ),
+            path("runbooks/", self.admin_view(self.runbooks), name="runbooks"),
+            path("retention/", self.admin_view(self.retention), name="retention"),
             path("patterns/", self.admin_view(self.patterns), name="patterns"),
             path("dashboard/", self.admin_view(self.dashboard), name="dashboard"),
         ]
@@ -161,6 +163,18 @@ class ConsoleSite(AdminSite):
         from console.guide import guide_page
 
         return guide_page(request, self, _render)
+
+    def runbooks(self, request: HttpRequest) -> TemplateResponse:
+        """What to do about each alert."""
+        from console.guide import runbooks_page
+
+        return runbooks_page(request, self, _render)
+
+    def retention(self, request: HttpRequest) -> TemplateResponse:
+        """What is deleted after which time."""
+        from scheduling.admin.retention_page import retention_page
+
+        return retention_page(request, self)
 
     def trace(self, request: HttpRequest, object_id: UUID) -> TemplateResponse:
         """The waterfall of a turn."""

@@ -1,5 +1,5 @@
-"""Probes (`/health`, `/ready`, `/info`, `/metrics`), before all other middleware: they come without public host name
-and TLS.
+"""Probes (`/health`, `/ready`, `/ready/self`, `/info`, `/metrics`), before all other middleware: they come without
+public host name and TLS.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ READY_SECONDS = 4.0  # probes time out later, and would then consider the proces
 class ProbeMiddleware:
     """Responds to probes; passes every other request on.
 
-    `/health`, `/livez`: this process is alive; touches nothing. `/ready`, `/readyz`: 200, or 503 with what fails.
+    `/health`, `/livez`: this process is alive; touches nothing. `/ready`, `/readyz`: 200 if the installation works, or
+    503 with what fails. `/ready/self`: the same for this process alone, whatever runs beside it.
     `/info`: version of the code and of its schema. `/metrics`: figures for Prometheus, see
     `bandstand.metrics_endpoint`.
     """
@@ -40,6 +41,7 @@ class ProbeMiddleware:
             "/livez": health,
             "/ready": ready,
             "/readyz": ready,
+            "/ready/self": ready_self,
             "/info": info,
             metrics_endpoint.PATH: metrics_endpoint.metrics,
         }
@@ -63,10 +65,21 @@ async def health(_request: HttpRequest) -> HttpResponse:
 
 
 async def ready(_request: HttpRequest) -> HttpResponse:
-    """200 if all parts work, else 503 with the failing ones. Degraded ones are named, and do not count."""
+    """200 if all parts of the installation work, else 503 with the failing ones. Degraded ones are named, and do not
+    count."""
+    return await _respond(readiness.read_readiness)
+
+
+async def ready_self(_request: HttpRequest) -> HttpResponse:
+    """200 if this process can answer, else 503 with its failing parts: database, migrations, draining. A runner or a
+    scheduler that is away takes no web process out of service."""
+    return await _respond(readiness.read_process_readiness)
+
+
+async def _respond(read: Callable[[], Readiness]) -> HttpResponse:
     degraded: list[FailingPart] = []
     try:
-        parts_now = await asyncio.wait_for(_read_readiness(), READY_SECONDS)
+        parts_now = await asyncio.wait_for(_read_once(read), READY_SECONDS)
         failing, degraded = parts_now.failing, parts_now.degraded
     except TimeoutError:
         failing = [FailingPart("database", f"no answer within {READY_SECONDS:.0f} s")]
@@ -79,16 +92,16 @@ async def ready(_request: HttpRequest) -> HttpResponse:
     return JsonResponse(body, status=503 if parts else 200)
 
 
-_checking: Future[Readiness] | None = None
+_checking: dict[Callable[[], Readiness], Future[Readiness]] = {}
 
 
-async def _read_readiness() -> Readiness:
+async def _read_once(read: Callable[[], Readiness]) -> Readiness:
     """The readiness, read in a thread of its own: it answers while everybody else's are busy. Who asks meanwhile gets
     the same answer, so that a flood of probes is one check after the other."""
-    global _checking  # noqa: PLW0603 - one check per process is the point
-    if _checking is None or _checking.done():
-        _checking = start_in_probe_thread(readiness.read_readiness)
-    return await asyncio.shield(asyncio.wrap_future(_checking))
+    future = _checking.get(read)
+    if future is None or future.done():
+        future = _checking[read] = start_in_probe_thread(read)
+    return await asyncio.shield(asyncio.wrap_future(future))
 
 
 async def info(_request: HttpRequest) -> HttpResponse:

@@ -49,12 +49,12 @@ INSTALLED_APPS = [
     "drf_spectacular",  # also checks the schema in `check --deploy`; imported on the first request for the schema
     "drf_spectacular_sidecar",
     "channels",
-    "django_q",
     "bandstand",
     "console",
     "ratelimits",
     "accounts",
     "scheduling",
+    "django_q",  # after ours, whose command of the same name is meant
     "rest",
     "memory",
     "agents",

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 # The groups, from top to bottom.
-GROUPS: Final = ("Conversations", "Agents", "Users", "Operations")
+GROUPS: Final = ("Conversations", "Agents", "Users", "Alerts", "Operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     allowed_links = [link for link in _links.values() if request.user.has_perm(link.permission)]
     first += [_item(request, link.title, link.address, link.icon) for link in allowed_links]
     first.append(_item(request, "Guide", reverse("admin:guide"), "help"))
+    first.append(_item(request, "Runbooks", reverse("admin:runbooks"), "list_alt"))
     groups: list[dict[str, Any]] = [{"title": "", "items": first}]
     for title, entries in entries_by_group().items():
         allowed = [entry for entry in entries if request.user.has_perm(entry.permission)]

@@ -33,6 +33,7 @@ class AdvisoryLock(IntEnum):
     MONITOR_PERFORMANCE = _SINGLE | 7
     APPLY_RECOMMENDATION = _SINGLE | 8
     EVALUATE_ALERTS = _SINGLE | 10
+    LOOK_AT_RUNNERS = _SINGLE | 11
 
 
 @unique

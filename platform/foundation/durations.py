@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def format_days(days: int) -> str:
+    """A number of days: "1 day", "30 days"."""
+    return f"{days:,} day{'' if days == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """A duration in one unit: "8 s", "3 min", "2 h", "4 d"."""
     for limit, size, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):

@@ -11,12 +11,29 @@ from django.utils.module_loading import import_string
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long something is kept before a job deletes it.
+
+    `kind` names it, as a title; `kept` is the time in words, or a function that returns it, because Django is not ready
+    when jobs are declared. `setting` is the environment variable that changes it.
+    """
+
+    kind: str
+    kept: Callable[[], str] | str
+    setting: str = ""
+
+    def describe(self) -> str:
+        """The time in words: "30 days"."""
+        return self.kept if isinstance(self.kept, str) else self.kept()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job: an idempotent synchronous function without arguments, with its default schedule.
 
     `function` is a callable or its dotted path, which is imported when the job runs, so that other processes do not
     load it. It runs every `every_minutes`, or by `cron` in the installation's time zone. `description` is for the
-    console; `result_label` names what the number that it returns counts.
+    console; `result_label` names what the number that it returns counts. `retentions`: what it deletes, and when.
     """
 
     name: str
@@ -25,6 +42,7 @@ class Job:
     result_label: str
     every_minutes: int | None = None
     cron: str = ""
+    retentions: tuple[Retention, ...] = ()
 
     def load(self) -> Callable[[], object]:
         """The function, imported if needed. Raises `ImportError`."""

@@ -6,7 +6,7 @@ class RestConfig(AppConfig):
     verbose_name = "REST"
 
     def ready(self) -> None:
-        from foundation.job_registry import Job, register
+        from foundation.job_registry import Job, Retention, register
 
         register(
             Job(
@@ -15,5 +15,6 @@ class RestConfig(AppConfig):
                 "Forgets answers kept for repeated requests for 48 hours.",
                 "answers forgotten",
                 every_minutes=60,
+                retentions=(Retention("Answers to requests with an Idempotency-Key", "48 hours"),),
             )
         )

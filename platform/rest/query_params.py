@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -89,6 +90,18 @@ def search_text(text: str) -> str:
     if not text.strip() or len(text) > _MAX_SEARCH_LENGTH or _UNSTORABLE.search(text):
         raise ValueError(f"1 to {_MAX_SEARCH_LENGTH} characters are expected.")
     return text
+
+
+def parse_moment(text: str) -> datetime:
+    """A reader of moments with their zone, ISO 8601; in UTC. Raises `ValueError`."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError
+        # In the calendar also in UTC, as the database compares it.
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("A moment such as 2026-11-22T08:15:30Z is expected.") from None
 
 
 def read_slug(name: str, text: str) -> str:

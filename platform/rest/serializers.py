@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from foundation.errors import InvalidInput
 from rest.errors import InvalidFields
-from rest.query_params import read_id
+from rest.query_params import parse_moment, read_id
 
 Fault = tuple[str, str, str]
 
@@ -83,10 +83,8 @@ class MomentField(serializers.Field):  # type: ignore[type-arg]
 
     def to_internal_value(self, data: Any) -> datetime:
         try:
-            moment = datetime.fromisoformat(data) if isinstance(data, str) else self.fail("invalid")
-            # In the calendar also in UTC, as the database compares it.
-            return moment.astimezone(UTC) if moment.tzinfo is not None else self.fail("invalid")
-        except (ValueError, OverflowError):
+            return parse_moment(data) if isinstance(data, str) else self.fail("invalid")
+        except ValueError:
             self.fail("invalid")
 
     def to_representation(self, value: datetime) -> str:

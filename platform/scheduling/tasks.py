@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.db.models.functions import Now
 
 from scheduling import heartbeats, q2_sync
 from scheduling.models import JobRun
-
-KEEP_RUNS = timedelta(days=7)
 
 
 def record_scheduler_heartbeat() -> None:
@@ -22,6 +21,7 @@ def record_scheduler_heartbeat() -> None:
 
 
 def purge_old_runs() -> int:
-    """Delete job runs older than `KEEP_RUNS`; return how many."""
-    deleted, _ = JobRun.objects.filter(started_at__lt=Now() - KEEP_RUNS).delete()
+    """Delete job runs older than `job_run_days`; return how many."""
+    keep = timedelta(days=settings.BANDSTAND.job_run_days)
+    deleted, _ = JobRun.objects.filter(started_at__lt=Now() - keep).delete()
     return deleted

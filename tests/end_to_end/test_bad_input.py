@@ -24,6 +24,7 @@ from django.test import override_settings
 from accounts.roles import Role
 from agents.relay import close_hub
 from agents.sessions import accept_message
+from agents.sessions.turn_schedules import create_schedule
 from console.admin import ConsoleAdmin, ReadOnlyAdmin
 from console.keyset_changelist import KeysetAdmin
 from console.list_parameters import filter_parameters
@@ -93,6 +94,7 @@ class World:
             "session_id": str(session.pk),
             "turn_id": str(accepted.turn_id),
             "message_id": str(accepted.message_id),
+            "schedule_id": str(create_schedule(self.owner.actor, text="Hi", agent_slug="demo", cron="0 8 * * *").pk),
             "slug": "demo",
             "model": "demo",
         }

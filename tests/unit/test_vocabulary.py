@@ -19,8 +19,9 @@ _SHARED_MODULES = {
     "ours in each app, which registers what it declares": "health_checks role_permissions",
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
-        "agents api_keys audit bulk_actions events feedback groups me memories messages recommendations rollups routes "
-        "runners sessions steps turns users utility_calls"
+        "agents alert_rules alerts api_keys audit bulk_actions channels events feedback groups me memories messages "
+        "notifications recommendations rollups routes runners sessions silences steps turn_schedules turns users "
+        "utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",
     "the one door to the objects of people, in each room": "access",

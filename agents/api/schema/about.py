@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
         {"name": "Turns", "description": "A message and the work that answers it."},
         {"name": "Events", "description": "All that happens in a session, in order."},
         {"name": "Memories", "description": "What agents remember of you."},
+        {"name": "Schedules", "description": "What agents are asked at a time, for you."},
         {"name": "You", "description": "What you have left."},
         {"name": "OpenAI-compatible", "description": "The same agents for clients of OpenAI; see `docs/openai.md`."},
     ],

@@ -58,8 +58,11 @@ COMPONENTS = {
                 *FALLBACK_NOTES, description="What it is in place of an answer of the agent's models; show it."
             ),
             "answered_at": described(MOMENT, "Of a `cached_response`: when it was given first."),
+            "schedule": described(
+                ID, "Of a question that a schedule of its user sent: that schedule, which may be gone."
+            ),
         },
-        optional=("cut", "fallback", "answered_at"),
+        optional=("cut", "fallback", "answered_at", "schedule"),
     ),
     "ReasoningPart": record(
         {

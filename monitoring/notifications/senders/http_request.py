@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from foundation.clock import now
 from foundation.graphemes import cut_text
@@ -72,8 +73,10 @@ def _describe(response: Fetched, request: HttpRequest, secret: str) -> str:
         return f"{text}: it wants to send us elsewhere, and redirects are not followed."
     if not request.explains:
         return f"{text}."
-    said = Scrubber([secret, request.url]).text(clean_name(decode_text(response.body, response.charset)))
-    return cut_text(f"{text}: {said}" if said else f"{text}.", MAX_ERROR, mark="…")
+    # The token of an address is a part of its path.
+    scrubber = Scrubber([secret, request.url, *urlsplit(request.url).path.split("/")])
+    explanation = scrubber.text(clean_name(decode_text(response.body, response.charset)))
+    return cut_text(f"{text}: {explanation}" if explanation else f"{text}.", MAX_ERROR, mark="…")
 
 
 def parse_retry_after(value: str) -> float | None:

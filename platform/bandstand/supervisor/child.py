@@ -99,7 +99,7 @@ class Child:
         pause = 0.0
         while not self._ending:
             start = time.monotonic()
-            status = await self._live()
+            status = await self._try_to_live()
             if self._ending:
                 return
             self.failures += 1
@@ -110,6 +110,13 @@ class Child:
                 f"see {self.log}"
             )
             await asyncio.sleep(pause)
+
+    async def _try_to_live(self) -> int:
+        try:
+            return await self._live()
+        except OSError as error:  # no memory, no descriptor, no room for its log
+            print_error(f"{self.role.name} cannot be started: {error.strerror}")
+            return os.EX_OSERR
 
     async def _live(self) -> int:
         with open_private(self.log, "ab") as log:

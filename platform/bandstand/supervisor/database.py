@@ -16,6 +16,7 @@ class Database:
 
     def __init__(self, data_dir: Path) -> None:
         self.cluster = Cluster(data_dir)
+        self.failures = 0
         self._ending = False
         # A start or stop in its thread outlives a cancelled task.
         self._busy = threading.Lock()
@@ -59,6 +60,7 @@ class Database:
             await asyncio.to_thread(self.cluster.wait)
             if self._ending:
                 return
+            self.failures += 1
             pause = next_pause(pause, time.monotonic() - start)
             print_error(f"PostgreSQL ended, starting it again in {pause:.1f} s; see {self.cluster.log}")
             await asyncio.sleep(pause)

@@ -43,7 +43,7 @@ async def watch(runner: Child, file: Path, *, silent_seconds: float, every_secon
     while True:
         await asyncio.sleep(every_seconds)
         pid = runner.started.pid if runner.started is not None else None
-        if beats.is_silent(pid, _modified_at(file)):
+        if beats.is_silent(pid, modified_at(file)):
             print_error(f"{runner.role.name} has been silent for {silent_seconds:.0f} s; starting it anew")
             # It writes where it stands into its log.
             runner.signal_leader(signal.SIGUSR1)
@@ -51,7 +51,8 @@ async def watch(runner: Child, file: Path, *, silent_seconds: float, every_secon
             runner.crash()
 
 
-def _modified_at(file: Path) -> int | None:
+def modified_at(file: Path) -> int | None:
+    """The time of `file` in nanoseconds; None if it is not there."""
     try:
         return file.stat().st_mtime_ns
     except OSError:

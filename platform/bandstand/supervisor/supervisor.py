@@ -8,19 +8,23 @@ import sys
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from bandstand import data_dir, databases, installation_secrets
 from bandstand.config import EXIT_CONFIG, ROOT, Config
-from bandstand.supervisor import banner, probe, process_records, runner_watch, watchdog
+from bandstand.supervisor import banner, probe, process_records, runner_watch, scheduler_watch
 from bandstand.supervisor.child import Child, ChildSpec
 from bandstand.supervisor.child_logs import ChildLog
+from bandstand.supervisor.conditions import Condition
 from bandstand.supervisor.database import Database
 from bandstand.supervisor.embedder import SupervisedEmbedder
 from bandstand.supervisor.errors import CannotStart
 from bandstand.supervisor.lock import Lock
+from bandstand.supervisor.log_rotation import LogLimits, rotate_forever
 from bandstand.supervisor.terminal import print_error, print_line
+from bandstand.supervisor.watchdog_setup import make_watchdog
 from bandstand.web.listen_sockets import FD_VARIABLE, AddressError, check_free, listening_socket
 from foundation.private_files import OWNER_LOGIN_FILE, open_private
 
@@ -106,6 +110,7 @@ class Installation:
         print_line("Starting web, runner and scheduler …")
         self._start_children()
         failing = await self._wait_until_ready()
+        self._start_watchdog()
         for line in banner.lines(self.config, first=first):
             print_line(line)
         if failing:
@@ -167,17 +172,36 @@ class Installation:
             raise CannotStart(str(error)) from None
 
     def _start_children(self) -> None:
+        limits = LogLimits(megabytes=self.config.log_megabytes, days=self.config.log_days)
+        self._watch(rotate_forever(self.log_folder, limits))
         for role in self._roles():
             log = self.log_folder / f"{role.name}.log"
             child = Child(role, log, self._remember)
             self.children.append(child)
             self._watch(self._show_errors(ChildLog(role.name, log)))
             child.start()
-            if role.name == "scheduler":
-                self._watch(watchdog.watch(child, databases.database_url(self.config)))
-            elif role.command == "runagents":
+            if role.command == "runagents":
                 file = self._liveness_file(role.name)
                 self._watch(runner_watch.watch(child, file, silent_seconds=self.config.lease_seconds))
+
+    def _start_watchdog(self) -> None:
+        liveness_files = {child.role.name: self._liveness_file(child.role.name) for child in self.children}
+        watchdog = make_watchdog(
+            self.config, host=self._local_host, children=self.children, files=liveness_files, database=self.database
+        )
+        self._watch(watchdog.run())
+        [scheduler] = [child for child in self.children if child.role.name == "scheduler"]
+        on_frozen = partial(watchdog.report, Condition.SCHEDULER_FROZEN)
+        self._watch(
+            scheduler_watch.watch_beats(
+                scheduler,
+                liveness_files["scheduler"],
+                has_database=lambda: watchdog.has_database,
+                on_frozen=on_frozen,
+            )
+        )
+        url = databases.database_url(self.config)
+        self._watch(scheduler_watch.watch_heartbeat(scheduler, url, on_frozen=on_frozen))
 
     def _roles(self) -> list[ChildSpec]:
         environment = self._environment()
@@ -193,7 +217,12 @@ class Installation:
             ChildSpec(name, "runagents", {**runner, LIVENESS_VARIABLE: str(self._liveness_file(name))})
             for name in (f"runner-{i}" for i in range(1, self.config.runner_processes + 1))
         ]
-        return [*roles, ChildSpec("scheduler", "qcluster", environment)]
+        scheduler = {**environment, LIVENESS_VARIABLE: str(self._liveness_file("scheduler"))}
+        return [*roles, ChildSpec("scheduler", "qcluster", scheduler)]
+
+    @property
+    def _local_host(self) -> str:
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host).strip("[]")  # noqa: S104
 
     def _liveness_file(self, name: str) -> Path:
         return self.run_folder / f"{name}.alive"
@@ -206,7 +235,6 @@ class Installation:
 
         Raises CannotStart.
         """
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host).strip("[]")  # noqa: S104
         start = time.monotonic()
         while True:
             for child in self.children:
@@ -214,7 +242,7 @@ class Installation:
                     raise CannotStart(
                         f"{child.role.name} does not start:\n{_last_lines(child.log)}", child.last_status or 1
                     )
-            answer = await probe.get(host, self.config.port, "/ready")
+            answer = await probe.get(self._local_host, self.config.port, "/ready")
             failing = answer[1].get("failing", {}) if answer is not None else {}
             if not self.config.runner_processes:
                 failing.pop("runner", None)  # they run elsewhere
@@ -230,16 +258,25 @@ class Installation:
     # Watching
 
     def _watch(self, work: Coroutine[Any, Any, None]) -> None:
-        self._watchers.append(asyncio.create_task(work))
+        self._watchers.append(asyncio.create_task(_report_fault(work)))
 
     async def _show_errors(self, log: ChildLog) -> None:
         while True:
             await asyncio.sleep(1.0)
-            for line in log.errors():
+            try:
+                lines = log.errors()
+            except OSError as error:  # it may be full, and is not the next time
+                print_error(f"{log.path} cannot be read: {error.strerror}")
+                continue
+            for line in lines:
                 print_error(line)
 
     def _remember(self) -> None:
-        process_records.write(self.run_folder, [child.started for child in self.children if child.started])
+        try:
+            process_records.write(self.run_folder, [child.started for child in self.children if child.started])
+        except OSError as error:
+            # On a full disk the processes are worth more than their record.
+            print_error(f"the running processes cannot be recorded: {error.strerror}")
 
     # Ending
 
@@ -260,6 +297,14 @@ class Installation:
     async def _end_child(self, child: Child) -> None:
         if not await child.end(0.0 if self._hurry.is_set() else CHILDREN_END_SECONDS):
             print_error(f"{child.role.name} did not end in time and was killed")
+
+
+async def _report_fault(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work`, which ends only when it is cancelled; print what else ends it."""
+    try:
+        await work
+    except Exception as error:
+        print_error(f"{getattr(work, '__qualname__', work)} has failed: {type(error).__name__}: {error}")
 
 
 def _last_lines(log: Path) -> str:

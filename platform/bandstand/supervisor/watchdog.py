@@ -1,46 +1,192 @@
-"""Sees that the scheduler works, not only that it lives: django-q2 can freeze when one of its workers dies.
+"""Reports what the platform cannot report itself (a dead database, a full disk, a frozen scheduler), through one
+webhook that needs none of them, and calls the heartbeat's address while all is well.
 
-That is django-q2/django-q2#23, open when 1.11.1 was the newest version.
+A dead supervisor reports nothing: that the calls stop is what tells.
 """
+
+from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
 
-import psycopg
-from psycopg.rows import scalar_row
-
-from bandstand.supervisor.child import Child
+from bandstand.supervisor.conditions import TERMS, Condition
+from bandstand.supervisor.episodes import Change, Episodes, Observation, Subject, Transition
+from bandstand.supervisor.messenger import Messenger, retry
+from bandstand.supervisor.observers import Observations, Observer, RestartObserver
+from bandstand.supervisor.state_file import StateFile
 from bandstand.supervisor.terminal import print_error
+from foundation.durations import format_seconds
 
-CHECK_INTERVAL_SECONDS: Final = 20.0
-STALE_SECONDS: Final = 240.0
-QUERY: Final = (
-    "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM scheduling_heartbeat WHERE name = 'scheduler'"
-)
-
-
-def is_frozen(lived_seconds: float, age_seconds: float | None, *, stale_seconds: float = STALE_SECONDS) -> bool:
-    """Whether the scheduler hangs: it has run for `lived_seconds`, and the age of its last heartbeat is
-    `age_seconds` (None: no heartbeat yet)."""
-    return lived_seconds > stale_seconds and (age_seconds is None or age_seconds > stale_seconds)
+RUNBOOKS: Final = "docs/runbooks.md"
+# Messages that wait for a webhook that does not answer; of more the oldest are dropped.
+MAX_MESSAGES: Final = 50
 
 
-async def watch(scheduler: Child, url: str, *, every_seconds: float = CHECK_INTERVAL_SECONDS) -> None:
-    """Restart the scheduler whenever it is frozen; never returns."""
-    while True:
-        await asyncio.sleep(every_seconds)
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often it looks, calls and tries again, in seconds."""
+
+    look: float = 5.0
+    heartbeat: float = 60.0
+    first_retry: float = 2.0
+    longest_retry: float = 60.0
+
+
+class Watchdog:
+    """Looks with `observers` and reports through `messenger` as `name`, an installation. What is open and what is not
+    delivered survives a restart in `file`. `clean` removes secrets from a text."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        observers: Sequence[Observer],
+        messenger: Messenger,
+        file: StateFile,
+        clean: Callable[[str], str] = str,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._name = name
+        self._observers = observers
+        self._messenger = messenger
+        self._file = file
+        self._clean = clean
+        self._pace = pace
+        self._episodes, self._messages = _restore(file.read())
+        self._reports: dict[Subject, str] = {}
+        self._look_now = asyncio.Event()
+        self._has_messages = asyncio.Event()
+        self._is_saved = True
+        self._well_at: float | None = None
+        self.has_database = True
+
+    def report(self, condition: Condition, detail: str) -> None:
+        """Have `condition` reported at once, as somebody else has found it; a look finds its end."""
+        self._reports[Subject(condition)] = detail
+        self._look_now.set()
+
+    async def run(self) -> None:
+        """Look, report and call until cancelled."""
         try:
-            age = await asyncio.to_thread(_age_seconds, url)
-        except psycopg.Error:
-            continue  # no heartbeat can be written without a database
-        if scheduler.started is not None and is_frozen(time.monotonic() - scheduler.started_at, age):
-            print_error("the scheduler has not run a task for four minutes; starting it anew")
-            await scheduler.restart()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch())
+                if self._messenger.has_webhook:
+                    tasks.create_task(self._deliver())
+                if self._messenger.has_heartbeat:
+                    tasks.create_task(self._call_heartbeat())
+        finally:
+            await self._messenger.aclose()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._look()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look_now.wait(), self._pace.look)
+            self._look_now.clear()
+
+    async def _look(self) -> None:
+        observations, is_complete = await self._observe()
+        for subject, detail in self._reports.items():
+            observations[subject] = Observation(is_bad=True, detail=detail, at_once=True)
+        self._reports.clear()
+        changes = self._episodes.update(
+            observations, seconds=time.monotonic(), at=datetime.now(UTC), is_complete=is_complete
+        )
+        for change in changes:
+            text = self._clean(describe(change, self._name))
+            print_error(text)
+            if self._messenger.has_webhook:
+                self._messages.append(text)
+                self._has_messages.set()
+        if changes or not self._is_saved:
+            await asyncio.to_thread(self._save)
+        if not any(observation.is_bad for observation in observations.values()):
+            self._well_at = time.monotonic()
+
+    async def _observe(self) -> tuple[dict[Subject, Observation], bool]:
+        """What is seen, and whether every observer could look."""
+        results = await asyncio.gather(*(_look_safely(observer) for observer in self._observers))
+        merged = {subject: one for result in results if result is not None for subject, one in result.items()}
+        database = merged.get(Subject(Condition.DATABASE_DOWN))
+        self.has_database = database is None or not database.is_bad
+        if not self.has_database:
+            # What fails without a database is not worth a word of its own.
+            for observer, result in zip(self._observers, results, strict=True):
+                if result is not None and observer.needs_database:
+                    merged |= dict.fromkeys(result, Observation(is_bad=None))
+                    if isinstance(observer, RestartObserver):
+                        observer.forget()
+        return merged, None not in results
+
+    def _save(self) -> None:
+        try:
+            self._file.write({"episodes": self._episodes.dump(), "messages": list(self._messages)})
+        except (OSError, ValueError) as error:
+            if self._is_saved:
+                print_error(
+                    f"the watchdog cannot write its file ({type(error).__name__}): after a restart it may repeat"
+                )
+            self._is_saved = False
+        else:
+            self._is_saved = True
+
+    async def _deliver(self) -> None:
+        while True:
+            while self._messages:
+                text = self._messages[0]
+                await retry(
+                    lambda text=text: self._messenger.send(text),  # type: ignore[misc]  # mypy: cannot infer lambda
+                    first_seconds=self._pace.first_retry,
+                    longest_seconds=self._pace.longest_retry,
+                )
+                if self._messages and self._messages[0] is text:  # else it was dropped meanwhile
+                    self._messages.popleft()
+                await asyncio.to_thread(self._save)
+            self._has_messages.clear()
+            await self._has_messages.wait()
+
+    async def _call_heartbeat(self) -> None:
+        while True:
+            if self._well_at is not None and time.monotonic() - self._well_at < 3 * self._pace.look:
+                await self._messenger.call_heartbeat()
+                await asyncio.sleep(self._pace.heartbeat)
+            else:
+                await asyncio.sleep(self._pace.look)
 
 
-def _age_seconds(url: str) -> float | None:
-    with psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="bandstand-watchdog") as connection:
-        cursor = connection.cursor(row_factory=scalar_row)
-        age: float | None = cursor.execute(QUERY).fetchone()
-        return age
+async def _look_safely(observer: Observer) -> Observations | None:
+    try:
+        return await observer.look()
+    except Exception as error:  # one that is broken must not silence the others
+        print_error(f"the watchdog cannot look ({type(observer).__name__}: {type(error).__name__})")
+        return None
+
+
+def describe(change: Change, name: str) -> str:
+    """The message that says of `change`, in the installation `name`."""
+    condition = change.subject.condition
+    terms = TERMS[condition]
+    detail = f" ({change.detail})" if change.detail else ""
+    if change.transition is Transition.RESOLVED:
+        lasted = format_seconds((change.at - change.since).total_seconds())
+        return f"RESOLVED {condition} on {name}. It is over: {terms.title}{detail}. It lasted {lasted}."
+    since = change.since.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return (
+        f"FIRING {condition} on {name}. {terms.title}{detail}, since {since}. {terms.remedy} "
+        f"See {RUNBOOKS}#{condition}."
+    )
+
+
+def _restore(value: Any) -> tuple[Episodes, deque[str]]:
+    try:
+        episodes = Episodes.load(value["episodes"])
+        messages = deque(map(str, value["messages"]), maxlen=MAX_MESSAGES)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return Episodes(), deque(maxlen=MAX_MESSAGES)
+    return episodes, messages

@@ -28,6 +28,7 @@ from scheduling.models import JobRun, Schedule
 from scheduling.role_permissions import RUN_SCHEDULE
 from scheduling.schedule_actions import LONGEST_MINUTES, change_schedule, check_timing, run_now
 from scheduling.timing import read_time_zone, time_zone_names
+from scheduling.timing_descriptions import describe_timing
 
 _FIELDS: Final = ("enabled", "every_minutes", "cron", "time_zone")
 
@@ -114,7 +115,16 @@ class ScheduleAdmin(ConsoleAdmin):
     ordering = ("job",)
     actions = ()
     actions_detail = ("run_job",)
-    readonly_fields = ("job", "job_description", "next_run_at", "last_status", "last_outcome", "last_error", "last_at")
+    readonly_fields = (
+        "job",
+        "job_description",
+        "timing",
+        "next_run_at",
+        "last_status",
+        "last_outcome",
+        "last_error",
+        "last_at",
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         last = JobRun.objects.filter(job=OuterRef("job")).order_by("-id")
@@ -129,7 +139,7 @@ class ScheduleAdmin(ConsoleAdmin):
         return annotated
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
-        return ("job_description", *_FIELDS, *self.readonly_fields[2:])
+        return ("job_description", "timing", *_FIELDS, *self.readonly_fields[3:])
 
     @admin.display(description="what it does")
     def job_description(self, schedule: Schedule) -> str:
@@ -138,9 +148,7 @@ class ScheduleAdmin(ConsoleAdmin):
 
     @admin.display(description="when")
     def timing(self, schedule: Schedule) -> str:
-        if schedule.cron:
-            return f"{schedule.cron} ({schedule.time_zone})"
-        return "every minute" if schedule.every_minutes == 1 else f"every {schedule.every_minutes} minutes"
+        return describe_timing(schedule.every_minutes, schedule.cron, schedule.time_zone)
 
     @admin.display(description="next run")
     def next_run_at(self, schedule: Any) -> Any:

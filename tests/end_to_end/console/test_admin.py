@@ -21,7 +21,17 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import Memory, MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import remember
-from monitoring.models import DebugMode, ReadinessRun, Recommendation, TraceSettings
+from monitoring.models import (
+    Alert,
+    AlertRule,
+    DebugMode,
+    Notification,
+    NotificationChannel,
+    ReadinessRun,
+    Recommendation,
+    Silence,
+    TraceSettings,
+)
 from scheduling.models import JobRun, Schedule
 from tests.support.console_pages import rate, session_with_a_turn
 from tests.support.consoles import client_of, list_of, page_of
@@ -31,9 +41,10 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
-    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, ReadinessRun,
+    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, Alert, Silence, Notification,
+    ReadinessRun,
 ]  # fmt: skip
-LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings]
+LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule]
 
 
 def fill(rows: int) -> None:
@@ -70,6 +81,21 @@ def fill(rows: int) -> None:
     MemoryPool.objects.bulk_create(MemoryPool(name=f"pool{number}") for number in numbers)
     TraceSettings.objects.bulk_create(TraceSettings(agent=one) for one in agents)
     DebugMode.objects.bulk_create(DebugMode(agent=one, reason="A test", until=now() + timedelta(1)) for one in agents)
+    rules = AlertRule.objects.bulk_create(
+        AlertRule(name=f"rule{number}", metric="turn_error_rate", threshold=5) for number in numbers
+    )
+    times = {"pending_at": now(), "firing_at": now(), "evaluated_at": now()}
+    Alert.objects.bulk_create(Alert(rule=rule, state="firing", **times) for rule in rules)
+    Silence.objects.bulk_create(Silence(rule=rule, reason="A test", ends_at=now() + timedelta(1)) for rule in rules)
+    channels = NotificationChannel.objects.bulk_create(
+        NotificationChannel(name=f"channel{number}", kind="email") for number in numbers
+    )
+    for rule, channel in zip(rules, channels, strict=True):
+        rule.channels.add(channel)
+    Notification.objects.bulk_create(
+        Notification(channel=channel, rule=rule, kind="firing", dedup_key="a", content={})
+        for rule, channel in zip(rules, channels, strict=True)
+    )
     for user, one in zip(users, agents, strict=True):
         owner = OwnerKey(MemoryScope.USER, user_id=user.pk, agent_id=one.pk)
         remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM)
@@ -138,7 +164,7 @@ def test_platform_rows_cannot_be_added_changed_or_deleted(model: Any) -> None:
     name = f"{model._meta.app_label}_{model._meta.model_name}"
     before = model.objects.filter(pk=row.pk).values().get()
     assert owner.get(page_of(row)).status_code == 200
-    assert model is ApiKey or owner.get(reverse(f"admin:{name}_add")).status_code == 403
+    assert model in {ApiKey, Silence} or owner.get(reverse(f"admin:{name}_add")).status_code == 403
     assert owner.post(page_of(row), {"title": "x", "status": "completed"}).status_code == 403
     assert owner.post(reverse(f"admin:{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
     owner.post(list_of(model), {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})

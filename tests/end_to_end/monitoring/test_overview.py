@@ -192,6 +192,13 @@ def test_the_guide_tells_what_the_document_tells() -> None:
     assert "](" not in page
 
 
+def test_a_runbook_stands_at_the_anchor_of_its_rule_and_leads_to_others() -> None:
+    page = client_of("vera", Role.VIEWER).get("/admin/runbooks/").content.decode()
+    assert '<section id="agent_down"><h2>agent_down</h2>' in page
+    assert 'href="#high_memory_usage"' in page.partition('id="agent_down"')[2]
+    assert "](" not in page
+
+
 def test_who_may_only_enter_sees_no_figures_and_no_links() -> None:
     eve = person("eve")
     eve.user_permissions.add(Permission.objects.get(codename="enter_console"))

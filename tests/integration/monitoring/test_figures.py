@@ -296,12 +296,12 @@ def test_figures_of_one_agent_or_release() -> None:
 def test_old_minutes_and_hours_go_and_the_sums_stay() -> None:
     session = somebody().row
     now = timezone.now()
-    for days in (0, 3, 100):
+    for days in (0, 9, 100):
         past_turn(session, ended_at=now - timedelta(days=days), steps=[PastStep(0, 1)])
     live = everything()
     compact()
     assert everything() == live
-    since = now - timedelta(days=3, minutes=1)
+    since = now - timedelta(days=9, minutes=1)
     assert [one.turns for one in read_turn_figures(since, now)] == [2]
 
     def widths() -> list[list[str]]:
@@ -312,7 +312,7 @@ def test_old_minutes_and_hours_go_and_the_sums_stay() -> None:
     )
     assert delete_old_rollups() == 0
     for rollup in (TurnRollup, CallRollup):
-        rollup.objects.update(at=F("at") - timedelta(days=2, hours=2))
+        rollup.objects.update(at=F("at") - timedelta(days=8, hours=2))
     assert delete_old_rollups() == 2
     for rollup in (TurnRollup, CallRollup):
         rollup.objects.update(at=F("at") - timedelta(days=90))

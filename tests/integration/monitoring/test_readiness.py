@@ -93,10 +93,23 @@ def test_a_missing_extension_is_named(all_alive: Runner) -> None:
         assert failing() == {"pgvector": "not installed"}
 
 
-@pytest.mark.parametrize("path", ["/ready", "/readyz"])
+@pytest.mark.parametrize("path", ["/ready", "/readyz", "/ready/self"])
 def test_a_process_that_drains_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setattr(lifecycle, "draining", True)
     assert "draining" in client.get(path).json()["failing"]
+
+
+def test_a_process_is_ready_without_runner_and_scheduler(client: Client) -> None:
+    assert client.get("/ready").status_code == 503
+    response = client.get("/ready/self", headers={"host": "10.1.2.3"})
+    assert (response.status_code, response.json()) == (200, {"status": "ready", "failing": {}})
+
+
+def test_a_process_whose_tables_are_older_than_its_code_is_not_ready() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'scheduling'")
+    parts = readiness.read_process_readiness()
+    assert [(part.part, part.detail) for part in parts.failing] == [("migrations", "not applied: scheduling")]
 
 
 @pytest.mark.parametrize("path", ["/health", "/livez"])

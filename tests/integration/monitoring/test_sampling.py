@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import OperationalError
@@ -13,31 +14,39 @@ from django.db.models.functions import Now
 from structlog.testing import capture_logs
 
 from agents.domain.circuit_breaker import BreakerState
-from agents.models import RouteHealth, Runner
+from agents.models import RouteHealth, Runner, Turn
 from foundation.advisory_locks import AdvisoryLock
 from foundation.clock import now
 from foundation.process_work import Process, ProcessKind
 from foundation.spans import SpanBuffer
-from monitoring.models import GaugeSample, ProcessSample, Recommendation, RecommendationKind
+from monitoring.models import (
+    GaugeSample,
+    Notification,
+    NotificationChannel,
+    ProcessSample,
+    Recommendation,
+    RecommendationKind,
+)
 from monitoring.sampling import sample_retention
 from monitoring.sampling import sampler as module
 from monitoring.sampling.gauge_samples import Gauge, gauges_are_due, write_gauges
 from monitoring.sampling.process_samples import make_sample, read_process, store_sample
+from monitoring.sampling.runner_looks import look_at_runners
 from monitoring.sampling.sample_retention import purge_samples
 from monitoring.sampling.sampler import Sampler
+from scheduling.heartbeats import SCHEDULER, record_heartbeat
 from tests.support.advisory_locks import held_elsewhere
 from tests.support.conversations import claim, conversation
 
 RUNNER = UUID(int=7)
 
 
-def process(kind: ProcessKind = ProcessKind.RUNNER, **figures: float) -> Process:
+def process(kind: ProcessKind = ProcessKind.RUNNER, **figures: Any) -> Process:
     return Process(kind, RUNNER, lambda: figures, SpanBuffer())
 
 
-def store(kind: ProcessKind, **figures: float) -> ProcessSample:
-    reading = read_process(process(kind, **figures))
-    store_sample(make_sample(process(kind), reading, reading))
+def store(kind: ProcessKind, **figures: Any) -> ProcessSample:
+    store_sample(make_sample(process(kind), read_process(process(kind)), read_process(process(kind, **figures))))
     return ProcessSample.objects.latest("id")
 
 
@@ -64,12 +73,17 @@ def test_every_gauge_is_sampled_and_not_again_within_its_interval() -> None:
     Runner.objects.create(host="here", pid=1, capacity=8)
     Runner.objects.create(host="gone", pid=2, capacity=8, heartbeat_at=now() - timedelta(hours=1))
     RouteHealth.objects.create(provider="openai", model="x", state=BreakerState.OPEN.value, open_until=Now())
-    store(ProcessKind.RUNNER)
+    record_heartbeat(SCHEDULER)
+    store(ProcessKind.RUNNER, disk_used_fraction=0.25, event_lag={"bounds": [0.1], "buckets": [3, 1]}, spans_dropped=4)
     assert gauges_are_due()
     write_gauges()
     assert not gauges_are_due()
     found = gauges()
-    assert set(found) == {gauge.value for gauge in Gauge}
+    assert set(found) == {gauge.value for gauge in Gauge} - {"runner_failed_checks"}
+    assert (found["open_routes"], found["stuck_turns"], found["failed_jobs"]) == (1, 0, 0)
+    assert (found["disk_fraction"], found["event_lag_seconds"], found["failed_notifications"]) == (0.25, 0.1, 0)
+    assert 0 <= found["scheduler_silent_seconds"] < 60
+    assert 0 < found["database_connections_percent"] <= 100
     assert (found["queue_depth"], found["running_turns"], found["active_sessions"]) == (2, 1, 2)
     assert (found["runners_alive"], found["runner_capacity"], found["open_breakers"]) == (1, 8, 1)
     assert 0 < found["memory_fraction"] < 1
@@ -78,6 +92,98 @@ def test_every_gauge_is_sampled_and_not_again_within_its_interval() -> None:
     assert GaugeSample.objects.get(metric="memory_fraction").labels == {"host": ProcessSample.objects.get().host}
     GaugeSample.objects.update(at=now() - timedelta(seconds=29))
     assert gauges_are_due()
+
+
+@pytest.mark.django_db
+def test_open_routes_are_those_that_nobody_asks_or_that_are_only_tried() -> None:
+    moment = now()
+    states: dict[str, dict[str, Any]] = {
+        "open": {"state": "open", "open_until": moment + timedelta(seconds=9)},
+        "due": {"state": "open", "open_until": moment - timedelta(minutes=5)},
+        "unused": {"state": "open", "open_until": moment - timedelta(hours=1)},
+        "tried": {"state": "half_open"},
+        "closed": {},
+        "forced-open": {"forced": "open", "forced_until": moment + timedelta(hours=1)},
+        "forced-closed": {
+            "state": "open", "open_until": moment + timedelta(seconds=9), "forced": "closed",
+            "forced_until": moment + timedelta(hours=1),
+        },
+    }  # fmt: skip
+    for model, columns in states.items():
+        RouteHealth.objects.create(provider="openai", model=model, credential=model, **columns)
+    RouteHealth.objects.create(provider="openai", model="open", credential="another", **states["open"])
+    write_gauges()
+    rows = GaugeSample.objects.filter(metric="open_routes").values_list("labels", "value")
+    routes = {labels.get("route"): value for labels, value in rows}
+    opened = ("open", "due", "tried", "forced-open")
+    assert routes == {None: 0.0} | dict.fromkeys((f"openai:{model}" for model in opened), 1.0)
+
+
+@pytest.mark.django_db
+def test_turns_past_their_lease_or_their_deadline_are_stuck() -> None:
+    for name in ("ada", "bob", "eve", "dan"):
+        conversation(name).ask()
+    long_ago = now() - timedelta(minutes=2)
+    lost, late = claim(2)
+    Turn.objects.filter(pk=lost.turn_id).update(lease_expires_at=long_ago)
+    Turn.objects.filter(pk=late.turn_id).update(deadline_at=long_ago)
+    queued = Turn.objects.filter(status="queued").first()
+    assert queued is not None
+    Turn.objects.filter(pk=queued.pk).update(deadline_at=long_ago)
+    write_gauges()
+    assert gauges()["stuck_turns"] == 3
+
+
+@pytest.mark.django_db
+def test_what_happened_since_the_samples_before_counts_once() -> None:
+    channel = NotificationChannel.objects.create(name="ops", kind="email")
+    for minutes in (0, 0, 5):
+        Notification.objects.create(
+            channel=channel, kind="firing", dedup_key=str(uuid4()), content={}, state="failed",
+            finished_at=now() - timedelta(minutes=minutes),
+        )  # fmt: skip
+    sample = make_sample(process(), read_process(process()), read_process(process()))
+    sample.figures["new_spans_dropped"] = 7
+    store_sample(sample)
+    for expected in ((7, 2), (0, 0)):
+        write_gauges()
+        newest = [GaugeSample.objects.filter(metric=name).latest("id").value for name in (
+            "dropped_spans", "failed_notifications")]  # fmt: skip
+        assert tuple(newest) == expected
+
+
+def looks() -> dict[str | None, float]:
+    rows = GaugeSample.objects.filter(metric="runner_failed_checks").values_list("labels", "value")
+    return {labels.get("runner"): value for labels, value in rows}
+
+
+@pytest.mark.django_db
+def test_a_runner_whose_beat_is_too_old_has_failed_unless_it_ended_or_was_replaced() -> None:
+    def runner(host: str, pid: int, silent: float, age: float = 60, **columns: Any) -> None:
+        Runner.objects.create(
+            host=host, pid=pid, capacity=1, heartbeat_at=now() - timedelta(minutes=silent),
+            started_at=now() - timedelta(minutes=age), **columns,
+        )  # fmt: skip
+
+    runner("a", 1, 0)
+    runner("a", 2, 1)
+    runner("a", 3, 1, status="stopped")
+    runner("a", 4, 1, status="draining")
+    runner("a", 5, 30)
+    # Two vanished, one came.
+    runner("b", 1, 2)
+    runner("b", 2, 3)
+    runner("b", 3, 0, age=1)
+    look_at_runners()
+    assert looks() == {None: 0, "a:2": 1, "a:4": 1, "b:1": 1}
+    look_at_runners()
+    assert GaugeSample.objects.count() == 4, "nobody looks again so soon"
+    GaugeSample.objects.update(at=now() - timedelta(seconds=9.5))
+    with held_elsewhere(AdvisoryLock.LOOK_AT_RUNNERS):
+        look_at_runners()
+    assert GaugeSample.objects.count() == 4
+    look_at_runners()
+    assert GaugeSample.objects.count() == 8
 
 
 @pytest.mark.django_db

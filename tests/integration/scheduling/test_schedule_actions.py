@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django_q.models import OrmQ
 from django_q.models import Schedule as Q2Schedule
@@ -22,7 +23,7 @@ from scheduling import q2_sync
 from scheduling.job_execution import run_job, run_scheduled
 from scheduling.models import JobRun, Schedule
 from scheduling.schedule_actions import change_schedule, check_timing, run_now
-from scheduling.tasks import KEEP_RUNS, purge_old_runs, record_scheduler_heartbeat
+from scheduling.tasks import purge_old_runs, record_scheduler_heartbeat
 from tests.support.advisory_locks import held_elsewhere
 from tests.support.people import person
 
@@ -266,8 +267,9 @@ def test_owners_change_the_timetable_and_operators_run_jobs(role: Role, may_chan
     assert OrmQ.objects.count() == may_run
 
 
-def test_runs_are_forgotten_after_a_week() -> None:
-    old = JobRun.objects.create(job=REAP, asked_by="tests", started_at=now() - KEEP_RUNS - timedelta(minutes=1))
+def test_runs_are_forgotten_after_the_days_of_the_setting() -> None:
+    long_ago = now() - timedelta(days=settings.BANDSTAND.job_run_days, minutes=1)
+    old = JobRun.objects.create(job=REAP, asked_by="tests", started_at=long_ago)
     new = JobRun.objects.create(job=REAP, asked_by="tests")
     assert purge_old_runs() == 1
     assert list(JobRun.objects.all()) == [new]

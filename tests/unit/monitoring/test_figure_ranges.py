@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.models import RollupWidth
+from agents.models.rollups import HOURS_REACH, MINUTES_REACH
 from monitoring.figure_ranges import RollupSpan, cover, covered_range
 
 NOW = datetime(2026, 11, 30, 14, 37, 12, tzinfo=UTC)
@@ -73,6 +74,6 @@ def test_any_range_is_covered_once_and_by_rollups_that_are_still_there(
         assert (end - span.first) % LENGTHS[span.width] == timedelta(0)
         assert span.first.timestamp() % LENGTHS[span.width].total_seconds() == 0
         if span.width is MINUTE:
-            assert span.first >= NOW - timedelta(days=2)
+            assert span.first >= NOW - MINUTES_REACH
         if span.width is HOUR:
-            assert span.first >= NOW - timedelta(days=90)
+            assert span.first >= NOW - HOURS_REACH

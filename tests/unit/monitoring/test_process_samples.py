@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+from django.conf import LazySettings
 
 from foundation.process_memory import MemoryUse
 from foundation.process_work import Process, ProcessKind
@@ -40,8 +43,32 @@ def test_where_nothing_happened_nothing_is_said() -> None:
     assert (sample.requests_total, sample.status) == (0, "running")
 
 
+def test_dropped_spans_and_the_lag_of_events_are_those_since_the_sample_before() -> None:
+    def lag(*buckets: int) -> dict[str, Any]:
+        return {"bounds": [0.1, 1.0, 10.0], "buckets": list(buckets)}
+
+    old, new = lag(5, 1, 0, 7), lag(24, 1, 1, 7)
+    sample = make_sample(PROCESS, reading(10, 1.0, spans_dropped=3), reading(40, 1.0, spans_dropped=5, event_lag=old))
+    assert (sample.figures["new_spans_dropped"], sample.figures["event_lag_p95_seconds"]) == (2, 10.0)
+    sample = make_sample(PROCESS, reading(40, 1.0, event_lag=old), reading(70, 1.0, event_lag=new))
+    assert (sample.figures["new_spans_dropped"], sample.figures["event_lag_p95_seconds"]) == (0, 0.1)
+    for figures in ({}, {"event_lag": new}):
+        sample = make_sample(PROCESS, reading(40, 1.0, **figures), reading(70, 1.0, **figures))
+        assert sample.figures["event_lag_p95_seconds"] is None
+
+
+def test_a_process_says_how_full_the_disk_of_its_data_is(tmp_path: Path, settings: LazySettings) -> None:
+    settings.BANDSTAND = settings.BANDSTAND.model_copy(update={"data_dir": tmp_path})
+    process = Process(ProcessKind.WEB, UUID(int=8), dict, SpanBuffer())
+    assert 0 < read_process(process).total("disk_used_fraction") < 1
+    settings.BANDSTAND = settings.BANDSTAND.model_copy(update={"data_dir": tmp_path / "missing"})
+    assert "disk_used_fraction" not in read_process(process).figures
+
+
 def test_a_process_is_read_with_what_its_spans_lost() -> None:
     found = read_process(Process(ProcessKind.WEB, UUID(int=8), lambda: {"requests_total": 3}, SpanBuffer()))
-    assert found.figures == {"requests_total": 3, "spans_dropped": 0, "spans_buffered": 0}
+    assert dict(found.figures) | {"disk_used_fraction": 0.0} == {
+        "requests_total": 3, "spans_dropped": 0, "spans_buffered": 0, "disk_used_fraction": 0.0,
+    }  # fmt: skip
     assert found.resident_bytes > 0
     assert found.cpu_seconds > 0

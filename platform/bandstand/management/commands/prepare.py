@@ -11,12 +11,13 @@ from django.db import connection
 from accounts.roles import sync_roles
 from bandstand import boot_checks, data_dir, databases, static_collection
 from foundation.advisory_locks import AdvisoryLock, advisory_lock
+from monitoring.alerts.built_in_rules import create_built_in_rules
 from monitoring.readiness import missing_migrations
 from scheduling import q2_sync
 
 
 class Command(BaseCommand):
-    help = "Check the database, apply migrations, sync the roles, ensure schedules and the first account."
+    help = "Check the database, apply migrations, sync the roles, ensure schedules, alert rules and the first account."
     requires_system_checks = []
 
     def handle(self, *_args: Any, verbosity: int, **_options: Any) -> None:
@@ -41,6 +42,7 @@ class Command(BaseCommand):
             sync_roles()
             q2_sync.sync_schedules()
             q2_sync.queue_heartbeat()
+            create_built_in_rules()
             if "bootstrap" in get_commands():
                 call_command("bootstrap", stdout=self.stdout)
         connection.close()

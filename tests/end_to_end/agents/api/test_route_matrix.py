@@ -18,9 +18,10 @@ from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.api.urls import urlpatterns
-from agents.models import AgentSession, Message, Turn
+from agents.models import AgentSession, Message, Turn, TurnSchedule
 from agents.relay import close_hub
 from agents.sessions import accept_message, create_session
+from agents.sessions.turn_schedules import create_schedule
 from foundation.db_threads import in_db_thread
 from memory.enums import MemoryScope, MemorySource, WorkingKind
 from memory.models import Memory, WorkingItem
@@ -33,7 +34,7 @@ from tests.support.rest import AsyncRest, problem
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
-IDS = ("session", "turn", "message", "memory", "task")
+IDS = ("session", "turn", "message", "memory", "task", "schedule")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ CALLS = [
     Call("PATCH", "memories/{memory}", 200, "chat", {"text": "I live in Bern, in the old town."}, version=True),
     Call("DELETE", "memories/{memory}", 204, "chat", version=True),
     Call("DELETE", "memories?all=true", 200, "chat"),
+    Call("GET", "schedules", 200, "read"),
+    Call("POST", "schedules", 201, "chat", {"text": "Hi", "agent": "demo", "cron": "0 8 * * *"}),
+    Call("GET", "schedules/{schedule}", 200, "read"),
+    Call("PATCH", "schedules/{schedule}", 200, "chat", {"text": "Hello"}, version=True),
+    Call("POST", "schedules/{schedule}/pause", 200, "chat"),
+    Call("POST", "schedules/{schedule}/resume", 200, "chat"),
+    Call("DELETE", "schedules/{schedule}", 204, "chat", version=True),
     Call("DELETE", "sessions/{session}", 204, "chat", version=True),
 ]
 OBJECTS = [call for call in CALLS if re.search(f"{{({'|'.join(IDS)})}}", call.path)]
@@ -96,6 +104,7 @@ class Mine:
     message: Message
     memory: Memory
     task: WorkingItem
+    schedule: TurnSchedule
 
 
 def mine(user: User) -> Mine:
@@ -105,6 +114,7 @@ def mine(user: User) -> Mine:
     actor = user_actor(User.objects.get(pk=user.pk))
     session = create_session(actor, agent_slug="demo", title="A test")
     accepted = accept_message(actor, session_id=session.pk, text="Hi")
+    schedule = create_schedule(actor, text="Hi", agent_slug="demo", cron="0 8 * * *")
     user.groups.set(roles)
     answer = Message.objects.create(agent_session=session, ordinal=1000, author=Message.Author.HUMAN)
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
@@ -112,7 +122,7 @@ def mine(user: User) -> Mine:
     owner = OwnerKey(MemoryScope.SESSION, user_id=user.pk, agent_id=session.agent_id, session_id=session.pk)
     task = add_item(owner, WorkingKind.TASK, "Pack.")
     turn = Turn.objects.get(ordinal=accepted.ordinal, agent_session=session)
-    return Mine(user, session, turn, answer, Memory.objects.get(pk=stored.id), task)
+    return Mine(user, session, turn, answer, Memory.objects.get(pk=stored.id), task, schedule)
 
 
 @pytest.fixture

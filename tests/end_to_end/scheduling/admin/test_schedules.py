@@ -93,7 +93,7 @@ def test_a_time_zone_is_chosen_and_the_next_run_is_shown_by_its_clocks_and_in_ut
     for address in (page_of(reap), list_of(Schedule)):
         seen = owner.get(address).content.decode()
         assert re.search(r"03:30:00 JST</span> <small class=\"bs-ago\">[0-9-]+ 18:30:00 UTC</small>", seen)
-    assert "30 3 * * * (Asia/Tokyo)" in seen
+        assert "every day 03:30, Tokyo" in seen
 
 
 def test_the_second_of_two_tabs_is_told(owner: Client, reap: Schedule) -> None:

@@ -6,7 +6,9 @@ from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.db import connection
+from django.test import override_settings
 
 from foundation.clock import now
 from foundation.ids import new_id
@@ -61,3 +63,24 @@ def test_spans_of_an_agent_that_keeps_them_shorter_are_deleted_and_those_of_othe
     assert delete_expired_spans() == 2
     assert TurnSpan.objects.filter(agent_id=short.pk).count() == 2
     assert TurnSpan.objects.filter(agent_id=other.pk).count() == 1
+
+
+def test_agents_without_settings_keep_theirs_by_the_setting_though_another_keeps_its_own_longer() -> None:
+    long, other = agent("long"), agent("other")
+    TraceSettings.objects.create(agent=long, retention_days=90)
+    for one in (long, other):
+        for ago in (4, 6):
+            store(one.pk, ago)
+    with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={"span_days": 5})):
+        assert delete_expired_spans() == 1
+        assert delete_expired_spans() == 0
+    assert TurnSpan.objects.filter(agent_id=long.pk).count() == 2
+    assert TurnSpan.objects.filter(agent_id=other.pk).count() == 1
+
+
+def test_the_setting_says_for_how_long_days_of_spans_stay() -> None:
+    create(day(6), day(5))
+    with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={"span_days": 5})):
+        keep_partitions()
+    names = partition_names()
+    assert (partition_name(day(6)) in names, partition_name(day(5)) in names) == (False, True)

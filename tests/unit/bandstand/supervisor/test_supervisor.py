@@ -10,10 +10,10 @@ import pytest
 
 from bandstand.supervisor import process_records
 from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, next_pause
-from bandstand.supervisor.child_logs import ROTATE_BYTES, ChildLog
+from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.process_records import ChildProcess
 from bandstand.supervisor.runner_watch import Beats
-from bandstand.supervisor.watchdog import is_frozen
+from bandstand.supervisor.scheduler_watch import is_frozen
 from tests.support.surroundings import ROOT
 
 
@@ -68,15 +68,12 @@ def test_errors_of_children_are_shown_and_the_rest_is_not(tmp_path: Path) -> Non
         assert followed.errors() == []
 
 
-def test_a_log_that_grew_large_is_emptied_under_its_writer(tmp_path: Path) -> None:
+def test_errors_after_a_rotation_are_shown(tmp_path: Path) -> None:
     log = tmp_path / "web-1.log"
-    with log.open("a") as file:
-        file.truncate(ROTATE_BYTES + 1)
-        ChildLog("web-1", log).errors()
-        assert log.stat().st_size == 0
-        file.write(line("info", "later"))
-    assert log.stat().st_size < 100
-    assert (tmp_path / "web-1.log.1").stat().st_size == ROTATE_BYTES + 1
+    log.write_text(line("info", "a long one of yesterday" * 9))
+    followed = ChildLog("web-1", log)
+    log.write_text(line("error", "today"))
+    assert followed.errors() == ["web-1: today"]
 
 
 def test_a_log_that_is_not_there_says_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 // What somebody asked, the editor that asks it anew, and the way to its other branches.
 
 import { copy } from "../shared/clipboard.js";
-import { element, setText, toolButton } from "../shared/dom.js";
+import { element, icon, setText, toolButton } from "../shared/dom.js";
 import { BranchSwitch } from "./branch-switch.js";
 import { plainText } from "./message-parts.js";
 import { autosize, isSendKey, lengthError } from "./text-input.js";
@@ -19,6 +19,7 @@ export class QuestionView {
     this.tools = element(
       "div",
       { class: "tools question__tools" },
+      scheduleNote(message),
       element("time", { class: "question__time", datetime: message.created_at }, timeOf(message.created_at)),
       toolButton("Copy your message", "copy", (event) => this.#copy(event.currentTarget)),
       (this.pencil = toolButton("Edit your message", "pencil", () => this.edit())),
@@ -110,6 +111,12 @@ class QuestionEditor {
     autosize(this.field, TALLEST_PX);
     setText(this.problem, lengthError(this.field.value) ?? "");
   }
+}
+
+// That a schedule of the user's sent it; null for what was written here.
+function scheduleNote({ parts }) {
+  const schedule = parts.find((part) => part.schedule)?.schedule;
+  return schedule ? element("a", { class: "question__schedule", href: `/schedules/#${schedule}` }, icon("clock"), "Sent by a schedule") : null;
 }
 
 function timeOf(moment) {

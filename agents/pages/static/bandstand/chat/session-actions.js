@@ -1,4 +1,4 @@
-// What one does with a whole chat, by its menu: rename, export, delete.
+// What one does with a whole chat, by its menu: rename, schedule, export, delete.
 
 import { ask } from "../shared/dialogs.js";
 import { setText } from "../shared/dom.js";
@@ -16,6 +16,7 @@ export class SessionActions {
   }
 
   toggle(button, session) {
+    byId("schedule-link").search = `?session=${session.id}`;
     for (const format of ["markdown", "json"]) byId(`export-${format}`).href = api.exportAddress(session.id, format);
     this.menu.toggle(button, session);
   }
