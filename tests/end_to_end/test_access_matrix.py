@@ -114,6 +114,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },
     "auth.group": {"see": OWNER, "add": OWNER, "copy": OWNER, "remove": OWNER},
+    "monitoring.readinessrun": {"see": CONSOLE, "run": OPERATORS | BUILDERS},
     "monitoring.recommendation": {"see": CONSOLE, "apply": OPERATORS, "dismiss": OPERATORS, "apply-modes": OWNER},
     "monitoring.alertrule": {
         "see": CONSOLE, "add": BUILDERS, "preview": BUILDERS, "switch": BUILDERS, "remove": BUILDERS,

@@ -39,6 +39,7 @@ from monitoring.models import (
     DebugMode,
     Notification,
     NotificationChannel,
+    ReadinessRun,
     Recommendation,
     Silence,
     TraceSettings,
@@ -53,6 +54,7 @@ pytestmark = pytest.mark.django_db
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
     OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
+    ReadinessRun,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel]
 
@@ -80,6 +82,10 @@ def fill(rows: int) -> None:
     Recommendation.objects.bulk_create(
         Recommendation(kind="memory_cleanup", runner_id=uuid4(), subject="host:1", reason="memory_high")
         for _ in numbers
+    )
+    ReadinessRun.objects.bulk_create(
+        ReadinessRun(subject=f"agent {number}", requested_as="olga", status="passed", finished_at=now())
+        for number in numbers
     )
     Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)
     ApiKey.objects.bulk_create(

@@ -72,6 +72,7 @@ DECLARED: dict[str, set[str]] = {
     "memory.memory": {"age", "scope", "since", "source", "tier", "trust", "until", "user"},
     "memory.memorypool": set(),
     "monitoring.debugmode": set(),
+    "monitoring.readinessrun": {"status__exact", "status__isnull"},
     "monitoring.alert": {"rule", "severity", "since", "state", "until"},
     "monitoring.alertrule": {"metric", "severity", "state"},
     "monitoring.notification": {"channel", "kind", "since", "state", "until"},
