@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +17,6 @@ from accounts.permissions import require_permission
 from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from foundation.visible_text import visible_text
-from monitoring.alerts.evaluator import end_alerts
 from monitoring.alerts.metrics import METRICS, AlertMetric, MetricKind
 from monitoring.models import Alert, AlertRule, Comparison, Grouping, NoDataPolicy, NotificationChannel, Severity
 from monitoring.models.alerts import MAX_INTERVAL_SECONDS, MAX_WINDOW_SECONDS, MIN_INTERVAL_SECONDS
@@ -29,8 +28,6 @@ MAX_HOLD_SECONDS: Final = 86_400
 MIN_REPEAT_SECONDS: Final = 60
 MAX_REPEAT_SECONDS: Final = 7 * 86_400
 MAX_LABEL: Final = 200
-# Why alerts end of which other values decide from now on.
-RULE_CHANGED: Final = "the rule was changed"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 # An address of this console, or one elsewhere.
 _RUNBOOK: Final = re.compile(r"(/|https?://)\S+")
@@ -62,10 +59,6 @@ class RuleSettings:
     runbook_url: str = ""
     channels: Sequence[UUID] = ()
     inhibited_by: Sequence[UUID] = ()
-
-    def normal(self) -> RuleSettings:
-        """The same settings as they are read from a stored rule."""
-        return replace(self, labels=dict(self.labels or {}), group_by=tuple(self.group_by))
 
     def row(self, row: AlertRule | None = None) -> AlertRule:
         """`row`, or a new one, with these values, unsaved; without the relations."""
@@ -113,10 +106,7 @@ def save_rule(
     if expected_version is not None and rule.version != expected_version:
         raise PreconditionFailed
     check_rule(settings, rule_id=rule_id)
-    stored = read_settings(rule)
-    before = _detail(stored)
-    if any(getattr(stored, name) != getattr(settings.normal(), name) for name in ("metric", "labels", "group_by")):
-        end_alerts(rule, RULE_CHANGED)
+    before = _detail(read_settings(rule))
     settings.row(rule)
     rule.version += 1
     rule.save(update_fields=[*COLUMNS, "labels", "group_by", "version"])

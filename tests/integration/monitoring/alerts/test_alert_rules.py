@@ -164,16 +164,3 @@ def test_a_rule_is_deleted_unless_it_is_built_in_or_an_alert_is_open() -> None:
     delete_rule(SYSTEM, rule.pk)
     assert not AlertRule.objects.filter(pk=rule.pk).exists()
     assert AuditEntry.objects.filter(action="alert_rule.deleted", target_name="many_failures").count() == 1
-
-
-def test_alerts_end_when_their_rule_measures_something_else_from_now_on() -> None:
-    rule = save_rule(SYSTEM, replace(SETTINGS, group_by=("agent",)))
-    alert = Alert.objects.create(
-        rule=rule, labels={"agent": "demo"}, state="firing", pending_at=now(), firing_at=now(), evaluated_at=now(),
-        group_key=uuid4(),
-    )  # fmt: skip
-    save_rule(SYSTEM, replace(read_settings(rule), threshold=9.0), rule_id=rule.pk)
-    assert Alert.objects.get().resolved_at is None
-    save_rule(SYSTEM, replace(read_settings(rule), group_by=()), rule_id=rule.pk)
-    alert.refresh_from_db()
-    assert (alert.state, alert.resolution) == ("resolved", "the rule was changed")
