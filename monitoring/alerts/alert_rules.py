@@ -89,7 +89,8 @@ def read_settings(rule: AlertRule) -> RuleSettings:
 def save_rule(
     actor: Actor, settings: RuleSettings, *, rule_id: UUID | None = None, expected_version: int | None = None
 ) -> AlertRule:
-    """Add a rule, or change the one with `rule_id`, and return it. Evaluations follow within seconds.
+    """Add a rule, or change the one with `rule_id`, and return it. Evaluations follow within seconds; they end the open
+    alerts of a rule that measures something else from now on.
 
     Raises `Forbidden`, `NotFound`, `InvalidInput` (its pointer names the field), and `PreconditionFailed` where the
     rule has another version than `expected_version`.

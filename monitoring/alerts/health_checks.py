@@ -13,7 +13,6 @@ from django.db.models import F, FilteredRelation, Q
 from foundation.durations import duration
 from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
-from monitoring.alerts.alert_descriptions import describe_labels, format_metric_value, metric_title
 from monitoring.models import Alert, AlertRule, Severity
 from monitoring.role_permissions import VIEW_ALERT
 
@@ -91,6 +90,9 @@ def evaluate_rules(rules: Sequence[TroubledRule]) -> Sequence[Finding]:
 
 
 def _findings(rule: TroubledRule) -> Iterator[Finding]:
+    # The metrics bring numpy, which no process loads that shows no page.
+    from monitoring.alerts.alert_descriptions import describe_labels, format_metric_value, metric_title
+
     level = Level.BAD if rule.severity == Severity.CRITICAL else Level.WARN
     runbook = "Its page leads to the runbook, which says what to do." if rule.has_runbook else ""
     remedy = " ".join(text for text in (rule.description, runbook) if text)
@@ -98,13 +100,13 @@ def _findings(rule: TroubledRule) -> Iterator[Finding]:
         [alert] = rule.alerts
         of = f" of {describe_labels(alert.labels)}" if alert.labels else ""
         value = f"{metric_title(rule.metric)}{of}: {format_metric_value(rule.metric, alert.value)}"
-        message = f"{rule.name} fires for {duration(alert.seconds)}. {value}"
+        message = f"{rule.name} has been firing for {duration(alert.seconds)}. {value}"
         yield Finding(level, message, remedy=remedy, link=Link("admin:monitoring_alert_change", args=(alert.id,)))
     elif rule.alerts:
         longest = duration(max(alert.seconds for alert in rule.alerts))
         query = {"rule": rule.id, "state": Alert.State.FIRING.value}
         link = Link("admin:monitoring_alert_changelist", query=query)
-        message = f"{rule.name} fires: {len(rule.alerts)} alerts, the first for {longest}"
+        message = f"{rule.name}: {len(rule.alerts)} alerts are firing, the first for {longest}"
         yield Finding(level, message, remedy=remedy, link=link)
     if rule.error:
         yield Finding(

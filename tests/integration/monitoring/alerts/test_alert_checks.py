@@ -39,13 +39,13 @@ def test_what_fires_is_said_with_the_critical_first(django_assert_num_queries: A
     with django_assert_num_queries(1):
         rules = read_troubled_rules(Measurements(now()))
     first, second, third = evaluate_rules(rules)
-    assert (first.level, first.message) == (Level.BAD, "b_broken fires: 2 alerts, the first for 10 min")
+    assert (first.level, first.message) == (Level.BAD, "b_broken: 2 alerts are firing, the first for 10 min")
     assert first.remedy.startswith("Many turns fail. Its page leads to the runbook")
     assert first.link is not None
     assert first.link.url() == f"/admin/monitoring/alert/?rule={broken.pk}&state=firing"
     assert (second.level, second.message) == (
         Level.WARN,
-        "a_slow fires for 10 min. Failed turns of agent demo: 7.25 %",
+        "a_slow has been firing for 10 min. Failed turns of agent demo: 7.25 %",
     )
     assert third.message == "The alert rule e_unread cannot be evaluated: No table"
 
