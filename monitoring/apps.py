@@ -66,6 +66,7 @@ READINESS_JOB = Job(
     "Deletes the results of readiness checks after 90 days.",
     "results deleted",
     cron="55 3 * * *",
+    retentions=(Retention("Readiness results", "90 days"),),
 )
 
 
