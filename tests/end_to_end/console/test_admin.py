@@ -14,7 +14,19 @@ from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.models import ApiKey, AuditEntry, OutgoingEmail, User
 from accounts.roles import Role
-from agents.models import Agent, AgentSession, BulkAction, Event, Feedback, Release, RouteHealth, Runner, Step, Turn
+from agents.models import (
+    Agent,
+    AgentSession,
+    BulkAction,
+    Event,
+    Feedback,
+    Release,
+    RouteHealth,
+    Runner,
+    Step,
+    Turn,
+    TurnSchedule,
+)
 from console.admin import LONGEST_LIST, BoundedPaginator
 from foundation.clock import now
 from memory.enums import MemoryScope, MemorySource
@@ -41,10 +53,10 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
-    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, Alert, Silence, Notification,
+    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
     ReadinessRun,
 ]  # fmt: skip
-LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule]
+LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel]
 
 
 def fill(rows: int) -> None:
@@ -59,6 +71,10 @@ def fill(rows: int) -> None:
         session = session_with_a_turn(user, one)
         rate(session)
         record_audit(Actor.system("tests"), "agent.created", target=one)
+    TurnSchedule.objects.bulk_create(
+        TurnSchedule(user=user, agent=one, text="Hi", cron="0 8 * * *", time_zone="UTC")
+        for user, one in zip(users, agents, strict=True)
+    )
     BulkAction.objects.bulk_create(BulkAction(operation="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)
