@@ -73,7 +73,6 @@ READINESS_JOB = Job(
     "results deleted",
     retentions=(Retention("Results of readiness checks", "90 days"),),
     cron="55 3 * * *",
-    retentions=(Retention("Readiness results", "90 days"),),
 )
 
 
