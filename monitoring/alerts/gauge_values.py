@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from agents.journal.queries import fetch
 from monitoring.alerts.label_sets import LabelSet, make_label_set
 from monitoring.sampling.gauge_samples import Gauge
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # An older sample says nothing about now.
 FRESH: Final = timedelta(seconds=90)
@@ -69,6 +71,8 @@ def read_gauge_values(
     at: Sequence[datetime],
 ) -> dict[LabelSet, list[float | None]]:
     """See `monitoring.alerts.metrics.read_values`. One statement."""
+    import numpy as np
+
     reach = window or FRESH
     samples: dict[LabelSet, list[tuple[int, float]]] = {} if group_by else {(): []}
     for moment, label, value in _fetch(source, labels, group_by, min(at) - reach, max(at)):
@@ -99,6 +103,8 @@ def _values(
     over: Over | None, samples: Sequence[tuple[int, float]], moments: NDArray[np.int64], reach: int
 ) -> list[float | None]:
     """The value at each of `moments`, from the samples not older than `reach`; `over` None: the newest of them."""
+    import numpy as np
+
     times = np.array([moment for moment, _ in samples], dtype=np.int64)
     values = np.array([value for _, value in samples])
     starts, ends = np.searchsorted(times, moments - reach, "right"), np.searchsorted(times, moments, "right")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final
 
 from agents.domain.duration_buckets import DURATION_BOUNDS
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+# NumPy is loaded with the first values, not by everybody who names a metric.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-_LOWER: Final = np.array([0.0, *DURATION_BOUNDS])
-_UPPER: Final = np.array([*DURATION_BOUNDS, np.inf])
+    Floats = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+
 HOUR_MINUTES: Final = 60
 
 
@@ -31,11 +30,15 @@ class MinuteSums:
     @classmethod
     def from_rows(cls, length: int, minutes: Sequence[int], columns: Mapping[str, Any]) -> MinuteSums:
         """Of the values of some `minutes`, a sequence or array of them for each counter."""
+        import numpy as np
+
         arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
         return cls(length, {name: _spread(name, values, minutes, length) for name, values in arrays.items()})
 
     def total(self, name: str, starts: Indices, ends: Indices) -> Floats:
         """The sum of a counter in each window."""
+        import numpy as np
+
         column = self.columns[name]
         running = np.concatenate([np.zeros_like(column[:1]), np.cumsum(column, axis=0)])
         difference: Floats = running[ends] - running[starts]
@@ -51,6 +54,9 @@ class MinuteSums:
 
     @staticmethod
     def _highest(column: Floats, starts: Indices, ends: Indices) -> Floats:
+        import numpy as np
+        from numpy.lib.stride_tricks import sliding_window_view
+
         minutes = int(ends[0] - starts[0])
         filled = np.where(np.isnan(column), -np.inf, column)
         highest: Floats = sliding_window_view(filled, minutes)[starts].max(axis=1)
@@ -58,6 +64,8 @@ class MinuteSums:
 
 
 def _spread(name: str, values: Floats, minutes: Sequence[int], length: int) -> Floats:
+    import numpy as np
+
     empty = np.nan if name.startswith(("min_", "max_")) else 0.0
     column = np.full((length, *values.shape[1:]), empty)
     column[np.asarray(minutes, dtype=np.int64)] = values
@@ -77,6 +85,8 @@ class Percentage:
         return (self.part, self.total)
 
     def evaluate(self, sums: MinuteSums, starts: Indices, ends: Indices) -> Floats:
+        import numpy as np
+
         part, total = (sums.total(name, starts, ends) for name in self.counters)
         percent: Floats = np.divide(100 * part, total, out=np.full(len(starts), np.nan), where=total >= self.minimum)
         return percent
@@ -90,6 +100,8 @@ class Total:
     per_hour: bool = False
 
     def evaluate(self, sums: MinuteSums, starts: Indices, ends: Indices) -> Floats:
+        import numpy as np
+
         total: Floats = np.zeros(len(starts))
         for name in self.counters:
             total = total + sums.total(name, starts, ends)
@@ -117,6 +129,8 @@ class Quantile:
         return f"{self.name.removesuffix('_seconds')}_buckets"
 
     def evaluate(self, sums: MinuteSums, starts: Indices, ends: Indices) -> Floats:
+        import numpy as np
+
         buckets = sums.total(self._buckets, starts, ends)
         counts = buckets.sum(axis=1)
         rank = self.share * counts
@@ -134,7 +148,9 @@ class Quantile:
 
     def _bounds(self, sums: MinuteSums, starts: Indices, ends: Indices, number: Indices) -> tuple[Floats, Floats]:
         """Of the durations in each window's bucket `number`."""
-        lower, upper = _LOWER[number], _UPPER[number]
+        import numpy as np
+
+        lower, upper = np.array([0.0, *DURATION_BOUNDS])[number], np.array([*DURATION_BOUNDS, np.inf])[number]
         if not self.bounded:
             return lower, np.where(np.isinf(upper), lower, upper)
         shortest = sums.lowest(f"min_{self.name}", starts, ends)

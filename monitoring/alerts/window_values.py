@@ -10,11 +10,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
-
-import numpy as np
-from numpy.typing import NDArray
 
 from agents.domain.duration_buckets import BUCKET_COUNT
 from agents.domain.failures import SILENT_CLASSES
@@ -23,6 +20,10 @@ from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement
 from agents.models import Agent, Release, RollupWidth
 from monitoring.alerts.label_sets import LabelSet, make_label_set
 from monitoring.alerts.window_formulas import MinuteSums
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MINUTE: Final = timedelta(minutes=1)
 # A turn that ends in the last moment of a minute is committed a little later.
@@ -84,6 +85,8 @@ def read_window_values(
     at: Sequence[datetime],
 ) -> dict[LabelSet, list[float | None]]:
     """See `monitoring.alerts.metrics.read_values`. Up to three statements."""
+    import numpy as np
+
     minutes = max(1, -(-window // MINUTE))
     ends = [window_end(moment) for moment in at]
     first, last = min(ends) - minutes * MINUTE, max(ends)
@@ -105,6 +108,8 @@ def window_end(moment: datetime) -> datetime:
 
 
 def _sum_minutes(source: WindowSource, rows: Sequence[_Row], first: datetime, length: int) -> MinuteSums:
+    import numpy as np
+
     columns: dict[str, Sequence[Any] | NDArray[np.float64]] = {
         name: np.zeros((0, BUCKET_COUNT) if name.endswith("_buckets") else 0) for name in (_PRESENT, *_counters(source))
     }
