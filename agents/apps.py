@@ -70,6 +70,13 @@ JOBS = (
         every_minutes=60,
     ),
     Job(
+        "end lost calls for side work",
+        "agents.journal.utility_calls.end_abandoned_utility_calls",
+        "Ends the calls of models for titles, summaries and facts whose process was killed.",
+        "calls ended",
+        every_minutes=60,
+    ),
+    Job(
         "delete unused routes",
         "agents.tasks.purge_routes",
         "Forgets routes to models that no process has begun to use for 90 days.",

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -73,7 +74,20 @@ def compact_events() -> int:
 def _compact(rows: Sequence[tuple[UUID, UUID, UUID]]) -> int:
     for _, turn, release in rows:
         _remember(turn, release)
-    return compact_turns([(session, turn) for session, turn, _ in rows])
+    return _compact_readable([(session, turn) for session, turn, _ in rows])
+
+
+def _compact_readable(turns: Sequence[tuple[UUID, UUID]]) -> int:
+    """Compact `turns`; one whose rows cannot be read is logged and holds nobody else up."""
+    try:
+        return compact_turns(turns)
+    except DATABASE_FAULTS:
+        raise
+    except DatabaseError:
+        if len(turns) > 1:
+            return sum(_compact_readable([turn]) for turn in turns)
+        log.exception("turn.not_compacted", turn=str(turns[0][1]))
+        return 0
 
 
 def _remember(turn_id: UUID, release_id: UUID) -> None:

@@ -19,6 +19,7 @@ from memory.enums import TaskState, WorkingKind
 from memory.models import WorkingItem
 from memory.ownership import OwnerKey
 from memory.working_memory import access_item, add_item, list_items, update_item
+from ratelimits import guard_storage
 from rest.idempotency import IdempotentOperation, run_once
 from rest.query_params import read_id, read_query
 from rest.request_body import read_body
@@ -68,6 +69,7 @@ class TasksView(ApiView):
 
         def run() -> HttpResponse:
             session = _own_session(actor, session_uuid)
+            guard_storage(user_id=session.user_id, size_bytes=len(data["text"].encode()))
             with transaction.atomic():
                 if not hold_session(session.pk):
                     raise NotFound

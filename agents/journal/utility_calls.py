@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.models.functions import Now
 
+from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus
 from agents.domain.usage import BilledUsage
 from agents.models import UtilityCall
+
+# Longer than any caller waits for side work.
+ABANDONED_AFTER: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +64,10 @@ def end_utility_call(call_id: int, outcome: UtilityOutcome) -> None:
         cost_usd=outcome.usage.cost_usd,
         finished_at=Now(),
     )
+
+
+def end_abandoned_utility_calls() -> int:
+    """End the calls whose process was killed before it could write an outcome; return how many. What they used and cost
+    stays unknown."""
+    abandoned = UtilityCall.objects.filter(status=StepStatus.INTENT, started_at__lt=Now() - ABANDONED_AFTER)
+    return abandoned.update(status=StepStatus.FAILED, error_class=ErrorClass.WORKER_CRASHED, finished_at=Now())

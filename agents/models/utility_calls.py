@@ -39,6 +39,11 @@ class UtilityCall(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["started_at"], name="utility_call_unended", condition=Q(status=StepStatus.INTENT.value)
+            )
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(status=StepStatus.INTENT.value, finished_at__isnull=True)

@@ -20,6 +20,7 @@ from django.conf import settings
 from agents.models import Turn
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from foundation.clock import now
+from foundation.db_threads import DATABASE_FAULTS
 from foundation.ids import lowest_id
 from monitoring.models import TraceExport
 from monitoring.otlp.encoding import count_refused, encode_traces
@@ -76,15 +77,31 @@ def export_to(receiver: ReceiverConfig, *, at: datetime | None = None, seconds: 
         batch = next_batch(state, at)
         if batch is None:
             break
-        traces = read_traces(batch.ended)
+        traces, unreadable = _read_readable(batch.ended)
         try:
-            refused = asyncio.run(_send(receiver, traces))
+            refused = unreadable + asyncio.run(_send(receiver, traces))
         except NotSent as error:
             _note_failure(state, error, at)
             break
-        exported += len(traces) - refused
-        _note_success(state, batch, taken=len(traces) - refused, refused=refused)
+        taken = len(traces) + unreadable - refused
+        exported += taken
+        _note_success(state, batch, taken=taken, refused=refused)
     return exported
+
+
+def _read_readable(turn_ids: Sequence[UUID]) -> tuple[Mapping[UUID, Sequence[TraceSpan]], int]:
+    """The traces of turns, and how many turns cannot be read; such a turn is logged and holds nobody else up. Raises
+    database errors."""
+    try:
+        return read_traces(turn_ids), 0
+    except DATABASE_FAULTS:
+        raise
+    except Exception:
+        if len(turn_ids) == 1:
+            log.exception("trace.skipped", turn=str(turn_ids[0]))
+            return {}, 1
+    each = [_read_readable([turn_id]) for turn_id in turn_ids]
+    return {turn_id: trace for traces, _ in each for turn_id, trace in traces.items()}, sum(n for _, n in each)
 
 
 def next_batch(state: TraceExport, at: datetime) -> TurnBatch | None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
+from accounts.models import User
 from accounts.roles import Role
+from foundation.errors import RateLimited
 from memory.models import Memory, WorkingItem
+from ratelimits import guard_storage
 from tests.support.people import agent, key_of, person
 from tests.support.rest import Rest, problem
 
@@ -100,6 +106,19 @@ def test_nothing_of_others_is_seen_or_changed(ada: Rest) -> None:
         problem(answer, 404, "not_found")
     assert ok(reviewer.call("DELETE", "memories?all=true")) == {"deleted": 0, "more": False}
     assert texts(ada) == ["I live in Bern."]
+
+
+def test_tasks_count_as_bytes_that_somebody_stores(ada: Rest) -> None:
+    user_id = User.objects.get(username="ada").pk
+    with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={"stored_megabytes_per_day": 1})):
+        session = ok(ada.post("sessions", {"agent": "demo"}), 201)
+        path = f"sessions/{session['id']}/tasks"
+        ok(ada.post(path, {"text": "Book the train."}), 201)
+        for size_kilobytes in (1000, 10, 10, 1, 1, 1, 1):
+            with suppress(RateLimited):
+                guard_storage(user_id=user_id, size_bytes=size_kilobytes * 1024)
+        problem(ada.post(path, {"text": "Pack."}), 429, "rate_limited")
+    assert WorkingItem.objects.count() == 1
 
 
 def test_tasks_of_a_session_are_added_finished_and_go_with_it(ada: Rest) -> None:

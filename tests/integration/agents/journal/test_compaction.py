@@ -14,7 +14,7 @@ from agents.journal.compaction import compact_turns
 from agents.journal.fenced_writes import NewEvent
 from agents.journal.locked_writes import lock_session
 from agents.journal.log import is_contiguous, read_log
-from agents.models import Event, Runner
+from agents.models import Event, Runner, Step
 from agents.runner.reaper import release_claim
 from agents.sessions import read_events
 from foundation.ids import new_id
@@ -238,6 +238,25 @@ def test_turns_are_folded_when_their_end_is_long_enough_ago(monkeypatch: pytest.
     assert tasks.compact_events() == 1
     assert deltas(ada) == [(4, 5, "ab")]
     assert tasks.compact_events() == 0, "once"
+
+
+def test_a_turn_whose_rows_cannot_be_read_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "COMPACT_AFTER", timedelta(0))
+    ada = conversation()
+    for text in ("a", "b", "c"):
+        ada.ask()
+        work = claimed()
+        say(work, text, text)
+        answer(work, text + text)
+    broken = ada.turns()[1]
+    step = Step.objects.create(
+        turn=broken, epoch=1, number=9, kind="model", name="offline", status="done", finished_at=timezone.now(),
+        details={"first_token_seconds": "soon"},
+    )  # fmt: skip
+    assert tasks.compact_events() == 2
+    assert [turn.compacted for turn in ada.turns()] == [True, False, True]
+    step.delete()
+    assert tasks.compact_events() == 1
 
 
 def test_open_turns_are_never_due(monkeypatch: pytest.MonkeyPatch) -> None:

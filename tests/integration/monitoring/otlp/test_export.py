@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from agents.domain.states import StepKind, StepStatus
 from agents.journal.fenced_writes import Intent, StepOutcome, advance
-from agents.models import Turn
+from agents.models import Step, Turn
 from foundation.clock import now
 from foundation.ids import lowest_id, new_id
 from health_checks.check import Level
@@ -233,6 +233,15 @@ def test_one_turn_that_is_refused_for_ever_does_not_hold_up_the_others(receiver:
     receiver.refused = {bad.pk.bytes}
     assert export(receiver) == 1
     assert (state().exported, state().refused) == (1, 1)
+
+
+def test_one_turn_that_cannot_be_read_does_not_hold_up_the_others(receiver: OtlpReceiver) -> None:
+    for name in ("ada", "bob", "eve"):
+        answered(name=name)
+    Step.objects.filter(turn=Turn.objects.order_by("pk")[1]).update(details=[])
+    assert export(receiver) == 2
+    assert (state().exported, state().refused, state().failures) == (2, 1, 0)
+    assert export(receiver) == 0
 
 
 def test_many_turns_go_in_bounded_messages(receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
