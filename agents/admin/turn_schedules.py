@@ -95,8 +95,7 @@ class TurnScheduleAdmin(KeysetAdmin):
 
     query_budget = 12
 
-    list_display = ("created", "display_text", "user", "agent", "when", "display_state", "next_time", "last_time")
-    list_display_links = ("created",)
+    list_display = ("display_text", "display_state", "user", "agent", "when", "next_time", "last_time")
     list_select_related = ("user", "agent")
     list_filter = (UserFilter, AgentFilter, ScheduleStateFilter, LastOutcomeFilter)
     list_tabs = (ListTab("All", {}), ListTab("Held", {"state": "held"}), ListTab("Refused", {"last": "refused"}))

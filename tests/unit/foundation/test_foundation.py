@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from inspect import cleandoc
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 
@@ -24,7 +25,7 @@ from foundation.db_threads import (
     start_in_probe_thread,
 )
 from foundation.errors import BandstandError, InvalidInput, NotFound, RateLimited, TooLarge, Unavailable
-from foundation.ids import new_id
+from foundation.ids import derive_id, lowest_id, new_id
 
 
 def test_ids_are_version_7_unique_and_sort_by_their_time() -> None:
@@ -189,3 +190,13 @@ def test_the_pool_begins_again_after_its_end() -> None:
     close_db_threads()
     assert start_in_db_thread(threading.get_ident).result(timeout=10)
     assert first
+
+
+def test_an_id_that_is_derived_is_the_same_again_and_another_for_another_time_or_seed() -> None:
+    at, seed = datetime(2026, 11, 30, 7, 0, tzinfo=UTC), UUID(int=1)
+    made = derive_id(at, seed)
+    assert derive_id(at, seed) == made
+    assert (made.version, made.variant) == (7, RFC_4122)
+    assert lowest_id(at) <= made < lowest_id(at + timedelta(milliseconds=1))
+    others = {derive_id(at + timedelta(hours=hours), UUID(int=number)) for hours in range(30) for number in range(30)}
+    assert len(others) == 900

@@ -21,6 +21,11 @@ def test_it_begins_with_title_agent_and_time() -> None:
     assert transcript_heading(session).startswith("# Conversation\n")
 
 
+def test_what_a_schedule_sent_says_so() -> None:
+    written = transcript_message(message("user", text_part("What is new?", schedule="an-id")), agent_name="Demo")
+    assert "What is new?\n\n*Sent by a schedule.*" in written
+
+
 def test_a_file_is_called_like_the_conversation_with_what_every_system_takes() -> None:
     def name(title: str) -> str:
         return transcript_name(SimpleNamespace(title=title))
