@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from bandstand.supervisor.condition_episodes import Change, Episodes, Observation, Subject, Transition
+from bandstand.supervisor.condition_episodes import ConditionChange, Episodes, Observation, Subject, Transition
 from bandstand.supervisor.conditions import TERMS, Condition
 from bandstand.supervisor.messenger import Messenger, retry
 from bandstand.supervisor.observers import Observations, Observer, RestartObserver
@@ -169,7 +169,7 @@ async def _look_safely(observer: Observer) -> Observations | None:
         return None
 
 
-def describe(change: Change, name: str) -> str:
+def describe(change: ConditionChange, name: str) -> str:
     """The message that says of `change`, in the installation `name`."""
     condition = change.subject.condition
     terms = TERMS[condition]
