@@ -108,6 +108,16 @@ def freeze_scheduler(running: Running, witness: Witness) -> None:
             raise Unreported(f"{what}: it was not started anew")
 
 
+def stop_processes(running: Running) -> None:
+    """A web process and a runner that stand still are replaced before anybody is told."""
+    for name in ("web-1", "runner-1"):
+        before, start = running.children()[name], time.monotonic()
+        os.kill(before, signal.SIGSTOP)
+        wait_for(lambda name=name, before=before: running.children().get(name, before) != before)  # type: ignore[misc]
+        running.wait_until_all_parts_work()
+        print(f"  {name} that stood still is replaced after {time.monotonic() - start:.1f} s", flush=True)
+
+
 def fill_disk(running: Running, witness: Witness) -> None:
     file = running.data_dir / "filler"
 
@@ -170,6 +180,7 @@ def main() -> int:
             wait_for(lambda: receiver.calls)
             lose_database(running, witness)
             freeze_scheduler(running, witness)
+            stop_processes(running)
             fill_disk(running, witness)
             running = lose_supervisor(running, receiver, witness, start)
         except (AssertionError, Unreported) as error:

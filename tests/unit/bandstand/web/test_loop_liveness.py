@@ -17,7 +17,7 @@ async def test_a_loop_that_stands_still_lets_the_file_grow_old(tmp_path: Path, m
     file = tmp_path / "web-1.alive"
     liveness = LoopLiveness(file)
     await liveness.start()
-    times = set()
+    times: set[int] = set()
     async with asyncio.timeout(20):
         while len(times) < 3:
             await asyncio.sleep(0.005)
