@@ -82,7 +82,7 @@ def installation(folder: Path, receiver: WebhookReceiver) -> Iterator[Running]:
     address = f"http://127.0.0.1:{PROVIDER_PORT}/v1"
     addresses = {"BANDSTAND_WATCHDOG_WEBHOOK": receiver.url, "BANDSTAND_HEARTBEAT_URL": receiver.url}
     settings = {"WEB": "2", "RUNNERS": "2", "OPENAI_BASE_URL": address, **addresses}
-    running = Running(folder / "running", **settings).wait_until_ready()
+    running = Running(folder / "running", None, **settings).wait_until_ready()
     yield running
     assert running.end(signal.SIGINT) <= STOP_SECONDS
     assert running.process.returncode == 0
