@@ -1,11 +1,12 @@
 """`python -m tests.support.scheduler`: `manage.py qcluster` that looks at its schedules at once, not after half a
-minute."""
+minute; with `beats` as its argument one that never does, and whose beats are quick."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import sys
 
 PR_SET_PDEATHSIG = 1
 
@@ -20,8 +21,14 @@ def main() -> None:
     from django.core.management import call_command
     from django_q.conf import Conf
 
-    # Its guard adds this up until there are 30 seconds.
-    Conf.GUARD_CYCLE = 30
+    from scheduling import cluster_liveness
+
+    if sys.argv[1:] == ["beats"]:
+        Conf.GUARD_CYCLE, Conf.SCHEDULER = 0.05, False
+        cluster_liveness.BEAT_SECONDS, cluster_liveness.UNANSWERED_SECONDS = 0.1, 0.5  # type: ignore[misc]
+    else:
+        # Its guard adds this up until there are 30 seconds.
+        Conf.GUARD_CYCLE = 30
     call_command("qcluster")
 
 

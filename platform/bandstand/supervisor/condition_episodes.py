@@ -44,7 +44,7 @@ class Transition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ConditionChange:
     """A condition begins or ends at `at`; it was first seen at `since`, with `detail`."""
 
     subject: Subject
@@ -80,7 +80,7 @@ class Episodes:
 
     def update(
         self, observations: Mapping[Subject, Observation], *, seconds: float, at: datetime, is_complete: bool = True
-    ) -> list[Change]:
+    ) -> list[ConditionChange]:
         """Take in one look, made at `seconds` of the monotonic clock, and return what begins and ends with it.
 
         An open condition whose subject is not among the observations of a complete look exists no more: it counts as
@@ -93,7 +93,9 @@ class Episodes:
         )
         return [change for change in changes if change is not None]
 
-    def _judge(self, subject: Subject, observation: Observation, seconds: float, at: datetime) -> Change | None:
+    def _judge(
+        self, subject: Subject, observation: Observation, seconds: float, at: datetime
+    ) -> ConditionChange | None:
         episode, terms = self.episodes.get(subject), TERMS[subject.condition]
         if observation.is_bad is None or observation.is_bad is (episode is not None):
             self._streaks.pop(subject, None)
@@ -107,9 +109,9 @@ class Episodes:
         del self._streaks[subject]
         if episode is None:
             self.episodes[subject] = Episode(streak.since, observation.detail)
-            return Change(subject, Transition.FIRING, streak.since, at, observation.detail)
+            return ConditionChange(subject, Transition.FIRING, streak.since, at, observation.detail)
         del self.episodes[subject]
-        return Change(subject, Transition.RESOLVED, episode.since, streak.since, episode.detail)
+        return ConditionChange(subject, Transition.RESOLVED, episode.since, streak.since, episode.detail)
 
     def dump(self) -> dict[str, Any]:
         """The open conditions as JSON has them."""

@@ -21,6 +21,7 @@ from bandstand.supervisor.liveness_watch import modified_at
 
 LOOK_TIMEOUT_SECONDS: Final = 5.0
 MEBIBYTE: Final = 1024 * 1024
+DISK_MARGIN_BYTES: Final = 256 * MEBIBYTE
 # A process that has ended so often within the window keeps ending, until it has not for the pause.
 ENDS: Final = 3
 ENDS_WINDOW_SECONDS: Final = 300.0
@@ -91,7 +92,7 @@ def read_disk_usage(folder: Path) -> DiskUsage:
 
 class DiskObserver:
     """The fullest of the file systems of `folders`. Once it is full it counts as full until there is a tenth more room
-    than the limit, so that a log file does not wake somebody each minute."""
+    than the limit, or `DISK_MARGIN_BYTES`, so that a log file does not wake somebody each minute."""
 
     needs_database = False
 
@@ -128,7 +129,8 @@ class DiskObserver:
     def _is_over(self, usage: DiskUsage) -> bool:
         full_percent, free_bytes = self._full_percent, float(self._free_bytes)
         if self._is_full:
-            full_percent, free_bytes = full_percent - (100 - full_percent) / 10, free_bytes * 1.1
+            full_percent -= (100 - full_percent) / 10
+            free_bytes += min(free_bytes / 10, DISK_MARGIN_BYTES)
         return usage.percent >= full_percent or usage.free < free_bytes
 
 

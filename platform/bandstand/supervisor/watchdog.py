@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from bandstand.supervisor.condition_episodes import Change, Episodes, Observation, Subject, Transition
+from bandstand.supervisor.condition_episodes import ConditionChange, Episodes, Observation, Subject, Transition
 from bandstand.supervisor.conditions import TERMS, Condition
 from bandstand.supervisor.messenger import Messenger, retry
 from bandstand.supervisor.observers import Observations, Observer, RestartObserver
@@ -39,13 +39,15 @@ class WatchdogTiming:
 
 
 class Watchdog:
-    """Looks with `observers` and reports through `messenger` as `name`, an installation. What is open and what is not
-    delivered survives a restart in `file`. `clean` removes secrets from a text."""
+    """Looks with `observers` and reports through `messenger` as `name`, an installation whose runbooks are at
+    `runbooks_url`. What is open and what is not delivered survives a restart in `file`. `clean` removes secrets from a
+    text."""
 
     def __init__(
         self,
         *,
         name: str,
+        runbooks_url: str,
         observers: Sequence[Observer],
         messenger: Messenger,
         file: StateFile,
@@ -53,6 +55,7 @@ class Watchdog:
         timing: WatchdogTiming = WatchdogTiming(),
     ) -> None:
         self._name = name
+        self._runbooks_url = runbooks_url
         self._observers = observers
         self._messenger = messenger
         self._file = file
@@ -100,7 +103,7 @@ class Watchdog:
             observations, seconds=time.monotonic(), at=datetime.now(UTC), is_complete=is_complete
         )
         for change in changes:
-            text = self._clean(describe(change, self._name))
+            text = self._clean(describe(change, self._name, self._runbooks_url))
             print_error(text)
             if self._messenger.has_webhook:
                 self._messages.append(text)
@@ -169,8 +172,9 @@ async def _look_safely(observer: Observer) -> Observations | None:
         return None
 
 
-def describe(change: Change, name: str) -> str:
-    """The message that says of `change`, in the installation `name`."""
+def describe(change: ConditionChange, name: str, runbooks_url: str) -> str:
+    """The message that says of `change`, in the installation `name`. A page of the console may be as dead as the rest:
+    the file with the runbooks is named, too."""
     condition = change.subject.condition
     terms = TERMS[condition]
     if change.transition is Transition.RESOLVED:
@@ -181,7 +185,7 @@ def describe(change: Change, name: str) -> str:
     since = change.since.strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         f"FIRING {condition} on {name}. {terms.title}{detail}, since {since}. {terms.remedy} "
-        f"See {RUNBOOKS}#{condition}."
+        f"Runbook: {runbooks_url}#{condition} (or {RUNBOOKS})"
     )
 
 

@@ -39,6 +39,7 @@ def make_watchdog(
     webhook, heartbeat_url = config.watchdog_webhook, config.heartbeat_url
     return Watchdog(
         name=f"{gethostname()} ({config.base_url})",
+        runbooks_url=f"{config.base_url}/admin/runbooks/",
         observers=_observers(config, host, children, files, database),
         messenger=Messenger(
             webhook=webhook.get_secret_value() if webhook else None,

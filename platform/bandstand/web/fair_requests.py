@@ -23,7 +23,7 @@ from rest.throttling import limit_headers
 log = structlog.get_logger("bandstand.web")
 
 # Answered whatever happens.
-PROBES = frozenset({"/health", "/livez", "/ready", "/readyz", "/info"})
+PROBES = frozenset({"/health", "/livez", "/ready", "/ready/self", "/readyz", "/info"})
 # Whose requests are counted per minute.
 COUNTED = ("/api/", "/chat/", "/v1/")
 

@@ -10,7 +10,7 @@ from foundation.ids import new_id
 from foundation.request_ids import bind_request_id, unbind_request_id
 
 log = structlog.get_logger("bandstand.requests")
-QUIET = frozenset({"/health", "/livez", "/metrics", "/ready", "/readyz"})
+QUIET = frozenset({"/health", "/livez", "/metrics", "/ready", "/ready/self", "/readyz"})
 
 
 class RequestIdMiddleware:

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
@@ -49,7 +51,7 @@ def start(transactional_db: None, box: Mailbox, tmp_path: Path) -> Iterator[list
         wait_for(lambda program=program: not program.alive, 20)  # type: ignore[misc]
 
 
-def scheduler(box: Mailbox, folder: Path) -> Program:
+def scheduler(box: Mailbox, folder: Path, *arguments: str) -> Program:
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{settings.DATABASES['default']['NAME']}")
     env = {
         **os.environ,
@@ -60,7 +62,7 @@ def scheduler(box: Mailbox, folder: Path) -> Program:
         "EMAIL_URL": f"smtp+plain://127.0.0.1:{box.port}",
         "EMAIL_FROM": "chat@example.org",
     }
-    return Program("scheduler", ["tests.support.scheduler"], env=env, log=folder / "scheduler.log")
+    return Program("scheduler", ["tests.support.scheduler", *arguments], env=env, log=folder / "scheduler.log")
 
 
 def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program], box: Mailbox, tmp_path: Path) -> None:
@@ -96,3 +98,33 @@ def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program]
         assert Q2Schedule.objects.get(name=missed).next_run > now()
     assert not JobRun.objects.filter(job=OFF).exists()
     assert not JobRun.objects.exclude(status__in=["done", "running"]).exists()
+
+
+def test_one_whose_workers_took_the_lock_of_the_queue_along_lets_its_file_grow_old(
+    start: list[Program], box: Mailbox, tmp_path: Path
+) -> None:
+    file = tmp_path / "run" / "scheduler.alive"
+    start.append(scheduler(box, tmp_path, "beats"))
+    wait_for(file.exists, 60)
+    for _ in range(3):  # for longer than a beat may remain unanswered: tasks pass through
+        before = file.stat().st_mtime_ns
+        wait_for(lambda before=before: file.stat().st_mtime_ns > before + 300_000_000, 20)  # type: ignore[misc]
+    [guard] = psutil.Process(start[0].pid).children()
+    # Idle, each as long as the other waits for a task: one holds the lock, django-q2/django-q2#23.
+    workers = guard.children()[:2]
+    for worker in workers:
+        worker.kill()
+    try:
+        wait_for(lambda: age(file) > 3, 60)
+        assert guard.is_running(), "nothing has died that anybody would notice"
+        assert len(guard.children()) == 4
+    finally:
+        # No signal ends it in order.
+        for process in [*guard.children(), guard]:
+            process.kill()
+        start[0].kill()
+
+
+def age(file: Path) -> float:
+    """Seconds since it was touched; files have the clock of the machine."""
+    return time.time() - file.stat().st_mtime

@@ -32,6 +32,7 @@ from tests.provider import Provider
 from tests.support.guide import run_tests, write_package
 from tests.support.running import STOP_SECONDS, Running, wait_for
 from tests.support.surroundings import free_port, share_static_files
+from tests.support.webhook_receiver import WebhookReceiver, webhook_receiver
 
 PARTS = ["runner-1", "runner-2", "scheduler", "web-1", "web-2"]
 PATIENCE_SECONDS = 60.0
@@ -71,9 +72,17 @@ def older_server(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installation(folder: Path) -> Iterator[Running]:
+def receiver() -> Iterator[WebhookReceiver]:
+    with webhook_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def installation(folder: Path, receiver: WebhookReceiver) -> Iterator[Running]:
     address = f"http://127.0.0.1:{PROVIDER_PORT}/v1"
-    running = Running(folder / "running", WEB="2", RUNNERS="2", OPENAI_BASE_URL=address).wait_until_ready()
+    addresses = {"BANDSTAND_WATCHDOG_WEBHOOK": receiver.url, "BANDSTAND_HEARTBEAT_URL": receiver.url}
+    settings = {"WEB": "2", "RUNNERS": "2", "OPENAI_BASE_URL": address, **addresses}
+    running = Running(folder / "running", None, **settings).wait_until_ready()
     yield running
     assert running.end(signal.SIGINT) <= STOP_SECONDS
     assert running.process.returncode == 0
@@ -112,6 +121,19 @@ def test_all_parts_work(running: Running) -> None:
     assert sorted(running.children()) == PARTS
     for runner in ("runner-1", "runner-2"):
         wait_for((running.data_dir / "run" / f"{runner}.alive").exists)
+
+
+def test_every_process_that_may_stand_still_has_a_file_that_says_it_does_not(running: Running) -> None:
+    for name in PARTS:
+        file = running.data_dir / "run" / f"{name}.alive"
+        wait_for(file.exists)
+        before = file.stat().st_mtime_ns
+        wait_for(lambda file=file, before=before: file.stat().st_mtime_ns > before)  # type: ignore[misc]
+
+
+def test_while_all_is_well_the_heartbeat_is_called(running: Running, receiver: WebhookReceiver) -> None:
+    wait_for(lambda: receiver.calls)
+    assert receiver.url not in running.said
 
 
 def test_a_second_start_on_the_same_data_is_refused(running: Running) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bandstand.supervisor.condition_episodes import Change, Episodes, Observation, Subject, Transition
+from bandstand.supervisor.condition_episodes import ConditionChange, Episodes, Observation, Subject, Transition
 from bandstand.supervisor.conditions import TERMS, Condition
 
 START = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -51,9 +51,9 @@ def test_a_change_says_since_when_and_what_was_seen() -> None:
     subject = {DATABASE: BAD}
     at = [START + timedelta(seconds=5 * number) for number in range(8)]
     begin = [change for n in range(4) for change in episodes.update(subject, seconds=5.0 * n, at=at[n])]
-    assert begin == [Change(DATABASE, Transition.FIRING, at[0], at[3], "refused")]
+    assert begin == [ConditionChange(DATABASE, Transition.FIRING, at[0], at[3], "refused")]
     end = [change for n in range(4, 8) for change in episodes.update({DATABASE: GOOD}, seconds=5.0 * n, at=at[n])]
-    assert end == [Change(DATABASE, Transition.RESOLVED, at[0], at[4], "refused")]
+    assert end == [ConditionChange(DATABASE, Transition.RESOLVED, at[0], at[4], "refused")]
 
 
 def test_what_somebody_else_has_found_waits_for_no_further_look() -> None:

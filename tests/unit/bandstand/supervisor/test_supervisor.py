@@ -1,5 +1,6 @@
 """What the supervisor decides without looking at a process."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bandstand.supervisor import process_records
-from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, next_pause
+from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, Child, ChildSpec, next_pause
 from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.liveness_watch import Beats
 from bandstand.supervisor.process_records import ChildProcess
@@ -52,6 +53,23 @@ def test_a_runner_is_silent_when_it_has_beaten_and_beats_no_more() -> None:
 
 def line(level: str, event: str, **more: str) -> str:
     return json.dumps({"level": level, "event": event, **more}) + "\n"
+
+
+async def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    # Without a place for its log; then as a command that ends by itself.
+    folder = tmp_path / "logs"
+    child = Child(ChildSpec("web-1", "alive"), folder / "web-1.log", changed=lambda: None)
+    child.start()
+    async with asyncio.timeout(60):
+        while child.failures == 0:  # noqa: ASYNC110 - nobody is told
+            await asyncio.sleep(0.005)
+        assert child.last_status == os.EX_OSERR
+        folder.mkdir()
+        while child.last_status == os.EX_OSERR:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0.005)
+    assert child.last_status == 2
+    child.kill()
+    assert await child.end(10)
 
 
 def test_errors_of_children_are_shown_and_the_rest_is_not(tmp_path: Path) -> None:

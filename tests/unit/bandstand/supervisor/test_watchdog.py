@@ -60,6 +60,7 @@ async def watching(receiver: WebhookReceiver, folder: Path, *scenes: Any, **opti
     messenger = Messenger(webhook=receiver.url, heartbeat_url=receiver.url)
     watchdog = Watchdog(
         name="here",
+        runbooks_url="https://here/runbooks/",
         observers=scenes,
         messenger=messenger,
         file=StateFile(folder / "watchdog.state"),
@@ -91,7 +92,7 @@ async def test_a_condition_and_its_end_are_reported_once(receiver: WebhookReceiv
         await until(lambda: len(receiver.texts) == 2)
     begin, end = receiver.texts
     assert begin.startswith("FIRING database_down on here. The database does not answer (connection refused), since 20")
-    assert begin.endswith("See docs/runbooks.md#database_down.")
+    assert begin.endswith("Runbook: https://here/runbooks/#database_down (or docs/runbooks.md)")
     assert end.startswith("RESOLVED database_down on here, after ")
     assert end.endswith("It is over: The database does not answer. Last seen: connection refused.")
 
