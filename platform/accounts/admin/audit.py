@@ -145,7 +145,8 @@ def _describe_size() -> str:
     if size.oldest is None:
         return "There are no entries yet."
     retention = f"Entries are kept for {days:,} days" if days else "Entries are kept for ever"
+    entries = "1 entry" if size.entries == 1 else f"{size.entries:,} entries"
     return (
-        f"{size.entries:,} entries since {size.oldest:%Y-%m-%d}, {filesizeformat(size.size)} in the database. "
+        f"{entries} since {size.oldest:%Y-%m-%d}, {filesizeformat(size.size)} in the database. "
         f"{retention} (BANDSTAND_AUDIT_DAYS)."
     )
