@@ -51,6 +51,7 @@ chaos: ## kill runners, web processes and PostgreSQL at random, let tools run wi
 	$(ENVIRONMENT) requirements-dev.lock
 	@PYTHONPATH=platform $(RUN) -m tests.chaos $(ARGS)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.cuts --cuts 300)
+	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.alert_kills --kills 500)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.attack)
 
 bench: ## measure a turn, and others' turns under attack (QUICK=1: a turn only, under a minute)

@@ -87,6 +87,7 @@ class MonitoringConfig(AppConfig):
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.alerts import health_checks as alert_checks
         from monitoring.alerts.evaluator_thread import AlertEvaluator
         from monitoring.debugging import read_debug_targets
         from monitoring.notifications.notifier import Notifier
@@ -104,6 +105,7 @@ class MonitoringConfig(AppConfig):
             AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
             AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
             AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
+            AuditTarget("notificationchannel", "channel", "admin:monitoring_notificationchannel_change"),
             AuditTarget("readinessrun", "readiness check", "admin:monitoring_readinessrun_change"),
         )
         register_entries(
@@ -118,10 +120,11 @@ class MonitoringConfig(AppConfig):
             Entry("Alerts", 1, "Alert rules", "monitoring.alertrule", "rule"),
             Entry("Alerts", 2, "Silences", "monitoring.silence", "notifications_off"),
             Entry("Alerts", 3, "Notifications", "monitoring.notification", "outbox"),
+            Entry("Alerts", 4, "Notification channels", "monitoring.notificationchannel", "campaign"),
         )
         register_debug_source(read_debug_targets)
         register_gate(ReadinessGate())
-        registry.register(*health_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *alert_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
         process_work.register(Notifier)

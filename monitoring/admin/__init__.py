@@ -3,6 +3,7 @@
 from monitoring.admin import (
     alert_rules,
     alerts,
+    channels,
     debug_modes,
     notifications,
     readiness_pages,
@@ -14,6 +15,7 @@ from monitoring.admin import (
 __all__ = [
     "alert_rules",
     "alerts",
+    "channels",
     "debug_modes",
     "notifications",
     "readiness_pages",

@@ -13,7 +13,15 @@ from accounts.admin.audited_forms import AuditedFormMixin
 from agents.models import Agent
 from console.duration_field import DurationField
 from console.widgets import CheckboxInput, CheckboxSelectMultiple, NumberInput, Select, TextInput
-from monitoring.alerts.alert_rules import COLUMNS, MAX_DESCRIPTION, MAX_LABEL, MAX_NAME, RuleSettings, rule_problems
+from monitoring.alerts.alert_rules import (
+    COLUMNS,
+    MAX_DESCRIPTION,
+    MAX_LABEL,
+    MAX_NAME,
+    RuleSettings,
+    lock_rule,
+    rule_problems,
+)
 from monitoring.alerts.metrics import METRICS
 from monitoring.models import AlertRule, Comparison, Grouping, NoDataPolicy, NotificationChannel, Severity
 
@@ -156,7 +164,7 @@ class AlertRuleForm(AuditedFormMixin, forms.Form):
     def stored_row(self) -> AlertRule | None:
         if self.rule is None:
             return None
-        return AlertRule.objects.select_for_update(no_key=True).get(pk=self.rule.pk)
+        return lock_rule(self.rule.pk)
 
     def form_values(self, row: AlertRule) -> dict[str, Any]:
         return _values(row)
@@ -164,7 +172,7 @@ class AlertRuleForm(AuditedFormMixin, forms.Form):
     @property
     def settings(self) -> RuleSettings:
         """The settings, of a form without errors but in `_NOT_JUDGED`, whose fields are empty then."""
-        data = _EMPTY | self.cleaned_data
+        data: dict[str, Any] = {**_EMPTY, **self.cleaned_data}
         # What is ticked for a label that the metric has not, from when another metric was chosen, is left out.
         allowed = METRICS[data["metric"]].labels
         scopes = {label: data.get(_scope(label)) or ALL for label in LABELS if label in allowed}

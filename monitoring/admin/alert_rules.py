@@ -20,7 +20,6 @@ from django.utils.safestring import SafeString
 from accounts.permissions import user_actor
 from console.admin import ConsoleAdmin
 from console.confirmation import confirmation_page
-from console.duration_field import format_duration_exactly
 from console.field_filters import ChoiceFilter, FieldFilter, require_choice
 from console.formatting import NOTHING, badge, time_ago
 from console.keyset_changelist import parse_uuid
@@ -28,6 +27,7 @@ from console.list_head import ListTab
 from console.views import console_page, row_url
 from console.widgets import action
 from foundation.clock import now
+from foundation.durations import format_duration_exactly
 from foundation.errors import BandstandError
 from monitoring.admin.alert_rule_form import AlertRuleForm
 from monitoring.admin.rule_preview import preview_context
@@ -38,12 +38,11 @@ from monitoring.alerts.alert_descriptions import (
     format_metric_value,
 )
 from monitoring.alerts.alert_rules import delete_rule, save_rule, switch_rule
+from monitoring.alerts.health_checks import FAILING
 from monitoring.alerts.metrics import METRICS
 from monitoring.models import Alert, AlertRule, Grouping, NoDataPolicy, Severity
 from monitoring.role_permissions import ADD_ALERT_RULE, ADD_SILENCE, CHANGE_ALERT_RULE, DELETE_ALERT_RULE
 
-# After so many failures in a row the evaluation itself is an alert.
-FAILING: Final = 3
 RECENT_DAYS: Final = 7
 RECENT_ALERTS: Final = 10
 SEVERITY_LEVELS: Final = {Severity.CRITICAL: "bad", Severity.WARNING: "warn", Severity.INFO: ""}
@@ -93,7 +92,7 @@ class AlertRuleAdmin(ConsoleAdmin):
 
     query_budget = 8
 
-    list_display = ("name", "display_state", "condition", "last_value", "fired", "display_severity", "notified")
+    list_display = ("name", "display_status", "condition", "last_value", "fired", "severity", "notified")
     list_filter = (RuleStateFilter, MetricFilter, SeverityFilter)
     list_filter_submit = True
     list_tabs = (
@@ -123,7 +122,7 @@ class AlertRuleAdmin(ConsoleAdmin):
         return annotated
 
     @admin.display(description="state")
-    def display_state(self, rule: Any) -> SafeString:
+    def display_status(self, rule: Any) -> SafeString:
         return rule_state(rule)
 
     @admin.display(description="fires when")
@@ -140,10 +139,6 @@ class AlertRuleAdmin(ConsoleAdmin):
     @admin.display(description=f"fired in {RECENT_DAYS} days")
     def fired(self, rule: Any) -> str:
         return f"{rule.times_fired:,} times" if rule.times_fired > 1 else "once" if rule.times_fired else NOTHING
-
-    @admin.display(description="severity")
-    def display_severity(self, rule: AlertRule) -> SafeString:
-        return severity_badge(rule.severity)
 
     @admin.display(description="notified")
     def notified(self, rule: AlertRule) -> str:
@@ -217,6 +212,8 @@ class AlertRuleAdmin(ConsoleAdmin):
             self,
             "console/alert_rule.html",
             title=str(rule) if rule else "Add alert rule",
+            opts=self.opts,
+            original=rule,
             rule=rule,
             form=form,
             may_edit=may_edit,

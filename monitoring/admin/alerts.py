@@ -14,7 +14,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin.list_exports import ExportableAdmin
@@ -24,9 +23,10 @@ from console.formatting import NOTHING, badge, format_duration, format_moment
 from console.keyset_changelist import parse_uuid
 from console.list_export import ExportColumn
 from console.list_head import ListTab
-from console.views import console_page
+from console.views import NamedRow, console_page
 from foundation.clock import now
 from monitoring.admin.alert_rules import severity_badge
+from monitoring.admin.rule_preview import episode_chart
 from monitoring.alerts.alert_descriptions import (
     describe_condition,
     describe_labels,
@@ -84,7 +84,16 @@ class AlertAdmin(ExportableAdmin):
 
     query_budget = 8
 
-    list_display = ("rule_name", "display_state", "display_labels", "display_value", "since", "lasted", "notified")
+    list_display = (
+        "rule_name",
+        "display_status",
+        "display_labels",
+        "severity",
+        "display_value",
+        "since",
+        "lasted",
+        "notified",
+    )
     list_display_links = ("rule_name",)
     list_filter = (AlertStateFilter, RuleFilter, AlertSeverityFilter, SinceFilter, UntilFilter)
     list_filter_submit = True
@@ -114,8 +123,12 @@ class AlertAdmin(ExportableAdmin):
         return alert.rule.name
 
     @admin.display(description="state")
-    def display_state(self, alert: Alert) -> SafeString:
-        return format_html("{} {}", state_badge(alert), severity_badge(alert.rule.severity))
+    def display_status(self, alert: Alert) -> SafeString:
+        return state_badge(alert)
+
+    @admin.display(description="severity")
+    def severity(self, alert: Alert) -> str:
+        return alert.rule.severity
 
     @admin.display(description="of")
     def display_labels(self, alert: Alert) -> str:
@@ -155,9 +168,9 @@ class AlertAdmin(ExportableAdmin):
             return missing
         if request.method == "POST":
             raise PermissionDenied
-        return console_page(
-            request, self, "console/alert.html", title=f"{alert.rule.name}", **_alert_context(request, alert)
-        )
+        name = str(alert.rule)
+        frame: dict[str, Any] = {"title": name, "opts": self.opts, "original": NamedRow(alert, name)}
+        return console_page(request, self, "console/alert.html", **frame, **_alert_context(request, alert))
 
 
 def state_badge(alert: Alert) -> SafeString:
@@ -192,6 +205,7 @@ def _alert_context(request: HttpRequest, alert: Alert) -> dict[str, Any]:
         "lasted": format_duration(alert.firing_at or alert.pending_at, alert.resolved_at or now()),
         "metric_title": metric.title if metric else rule.metric,
         "metric_address": _metric_address(rule.metric),
+        "chart": episode_chart(alert),
         "timeline": sorted(_timeline(alert, notifications, silences), key=lambda entry: entry.at),
         "notifications": notifications,
         "may_see_notifications": may_see,

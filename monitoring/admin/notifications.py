@@ -5,23 +5,29 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, Final
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 
 from accounts.admin.list_exports import ExportableAdmin
+from accounts.permissions import user_actor
+from console.confirmation import confirmation_page
 from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, FieldFilter
 from console.formatting import NOTHING, badge, format_duration, format_moment
 from console.keyset_changelist import parse_uuid
 from console.list_export import ExportColumn
 from console.list_head import ListTab
-from console.views import console_page
+from console.views import NamedRow, console_page, row_url
+from console.widgets import action
+from foundation.errors import BandstandError
 from monitoring.alerts.alert_descriptions import describe_labels
 from monitoring.models import Notification, NotificationChannel
+from monitoring.notifications.resend import resend_notification
+from monitoring.role_permissions import RESEND_NOTIFICATION
 
 _LEVELS: Final = {Notification.State.WAITING: "warn", Notification.State.SENT: "good", Notification.State.FAILED: "bad"}
 SHOWN_ALERTS: Final = 20
@@ -65,7 +71,7 @@ class NotificationAdmin(ExportableAdmin):
 
     query_budget = 8
 
-    list_display = ("created", "display_title", "display_channel", "display_kind", "display_state", "attempts", "sent")
+    list_display = ("created", "display_title", "display_channel", "display_kind", "display_status", "attempts", "sent")
     list_display_links = ("created",)
     list_filter = (NotificationStateFilter, ChannelFilter, NotificationKindFilter, SinceFilter, UntilFilter)
     list_filter_submit = True
@@ -78,6 +84,7 @@ class NotificationAdmin(ExportableAdmin):
     list_empty_words = "Nobody was notified of anything yet."
     search_words = ("rule__name", "dedup_key")
     search_help_text = "The id of a notification, the name of a rule, or a dedup key as its receiver has it."
+    actions_detail = ("resend",)
     export_columns = (
         ExportColumn("id", attrgetter("pk")),
         ExportColumn("created_at", attrgetter("created_at")),
@@ -107,12 +114,47 @@ class NotificationAdmin(ExportableAdmin):
         return notification_kind(row)
 
     @admin.display(description="state")
-    def display_state(self, row: Notification) -> SafeString:
+    def display_status(self, row: Notification) -> SafeString:
         return notification_state(row)
 
     @admin.display(description="took")
     def sent(self, row: Notification) -> str:
         return format_duration(row.created_at, row.finished_at)
+
+    def has_resend_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Whether the user may send this notification again: it has been sent, or given up."""
+        if not request.user.has_perm(RESEND_NOTIFICATION):
+            return False
+        row = self.get_object(request, str(object_id)) if object_id is not None else None
+        return row is None or row.state != Notification.State.WAITING
+
+    @action(description="Send again", permissions=["resend"], url_path="resend", icon="redo")
+    def resend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        if row is None:
+            return self._missing(request, object_id)
+        confirmation = confirmation_page(
+            request,
+            self,
+            title=f"Send again to {row.channel.name}",
+            message=f"“{notification_title(row)}” is sent once more as it was, with the same dedup key: a receiver "
+            "that knows it already may show nothing new.",
+            yes="Send again",
+            back=row_url(row),
+        )
+        if confirmation is not None:
+            return confirmation
+        try:
+            again = resend_notification(user_actor(request.user), row.pk)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+            return HttpResponseRedirect(row_url(row))
+        messages.success(request, "It is sent again. Load this page again to see the outcome.")
+        return HttpResponseRedirect(row_url(again))
+
+    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+        return missing
 
     def changeform_view(
         self,
@@ -126,11 +168,10 @@ class NotificationAdmin(ExportableAdmin):
         if object_id is None or request.method == "POST" or (row and not self.has_view_permission(request, row)):
             raise PermissionDenied
         if row is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
-        return console_page(
-            request, self, "console/notification.html", title=notification_title(row), **_context(request, row)
-        )
+            return self._missing(request, object_id)
+        title = notification_title(row)
+        frame: dict[str, Any] = {"title": title, "opts": self.opts, "original": NamedRow(row, title)}
+        return console_page(request, self, "console/notification.html", **frame, **_context(request, row))
 
 
 def notification_kind(row: Notification) -> str:
@@ -171,5 +212,6 @@ def _context(request: HttpRequest, row: Notification) -> dict[str, Any]:
             for attempt in row.delivery_attempts.order_by("pk")[:SHOWN_ATTEMPTS]
         ],
         "replacements": row.replacements.select_related("channel").order_by("pk"),
+        "may_resend": row.state != row.State.WAITING and request.user.has_perm(RESEND_NOTIFICATION),
         "may_see_channel": request.user.has_perm("monitoring.view_notificationchannel"),
     }

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import structlog
 
-from console.duration_field import format_duration_exactly
 from console.formatting import format_seconds
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.db_timeouts import statement_timeout
+from foundation.durations import format_duration_exactly
 from monitoring.admin.alert_rule_form import AlertRuleForm
 from monitoring.alerts.alert_descriptions import (
     describe_condition,
@@ -22,7 +22,7 @@ from monitoring.alerts.alert_descriptions import (
     metric_title,
 )
 from monitoring.alerts.backtest import Backtest
-from monitoring.alerts.metrics import METRICS, Unit
+from monitoring.alerts.metrics import METRICS, Unit, read_values
 from monitoring.alerts.rule_backtest import MAX_DAYS, backtest_rule
 from monitoring.charts import (
     Axis,
@@ -35,7 +35,7 @@ from monitoring.charts import (
     make_chart,
     round_top,
 )
-from monitoring.models import AlertRule, Comparison, Severity
+from monitoring.models import Alert, AlertRule, Comparison, Severity
 from monitoring.time_ranges import floor_time
 
 log = structlog.get_logger(__name__)
@@ -43,6 +43,16 @@ log = structlog.get_logger(__name__)
 PREVIEW_SECONDS: Final = 5.0
 SHOWN_FIRINGS: Final = 10
 _HOUR: Final = timedelta(hours=1)
+# Of the chart of an alert: what is shown of the time around it, and the widths of buckets with the labels of the axis.
+MAX_POINTS: Final = 180
+_BEFORE: Final = timedelta(minutes=30)
+_AFTER: Final = timedelta(minutes=15)
+_EPISODE_BUCKETS: Final = (
+    (timedelta(minutes=1), timedelta(minutes=15), "%H:%M"),
+    (timedelta(minutes=5), timedelta(hours=2), "%H:%M"),
+    (timedelta(minutes=15), timedelta(hours=6), "%H:%M"),
+    (timedelta(hours=1), timedelta(days=1), "%d %b"),
+)
 _FALLING: Final = frozenset({Comparison.BELOW, Comparison.AT_MOST})
 # What is later than that into the days was not measured from their beginning on.
 _LATE: Final = timedelta(hours=12)
@@ -120,7 +130,7 @@ def _first_value(result: Backtest) -> datetime | None:
 
 
 def _duration(duration: timedelta | None) -> str:
-    return format_seconds(duration.total_seconds()) if duration else "a moment"
+    return format_seconds(duration.total_seconds()).removesuffix(" 00 s") if duration else "a moment"
 
 
 def backtest_chart(rule: AlertRule, result: Backtest) -> Chart:
@@ -150,12 +160,11 @@ def alert_chart(
     top = round_top(max([*present, *(one.value for one in thresholds)], default=0.0))
     extreme, word = (min, "lowest") if falling else (max, "highest")
     summary = f"{word}: {format_metric_value(rule.metric, extreme(present))}" if present else "no values"
-    per = "hour" if axis.bucket == _HOUR else "minute" if axis.bucket == timedelta(minutes=1) else "bucket"
     return make_chart(
         key,
         title,
         axis,
-        [Series(f"{word} of the {per}", "used", values)],
+        [Series(f"{word} value", "used", values)],
         shape=ChartShape.LINES,
         format_value=_format(rule.metric),
         top=100.0 if _is_percent(rule.metric) and top > 50 else top,
@@ -164,6 +173,34 @@ def alert_chart(
         empty_words="There are no values.",
         spans=spans,
     )
+
+
+def episode_chart(alert: Alert) -> Chart | None:
+    """The values of what an alert is about, from before it was pending to after it has ended; None if they cannot be
+    read. Up to three statements."""
+    rule = alert.rule
+    since, until = alert.pending_at - _BEFORE, min(now(), (alert.resolved_at or now()) + _AFTER)
+    bucket, marked, mark_format = next(
+        (choice for choice in _EPISODE_BUCKETS if (until - since) / choice[0] <= MAX_POINTS), _EPISODE_BUCKETS[-1]
+    )
+    first = floor_time(max(since, until - bucket * MAX_POINTS), bucket)
+    count = (until - first) // bucket + 1
+    axis = Axis([first + bucket * number for number in range(count)], bucket, marked, mark_format)
+    try:
+        with statement_timeout(PREVIEW_SECONDS):
+            series = read_values(
+                METRICS[rule.metric],
+                labels={**rule.labels, **alert.labels},
+                group_by=(),
+                window=timedelta(seconds=rule.window_seconds),
+                at=axis.starts,
+            )
+    except (*DATABASE_FAULTS, ValueError, KeyError) as error:
+        log.warning("alert_chart.failed", reason=str(error))
+        return None
+    end = alert.resolved_at or until
+    spans = [Span(alert.firing_at, end, "it fires")] if alert.firing_at else []
+    return alert_chart(rule, axis, series[()], spans, key="episode", title=metric_title(rule.metric))
 
 
 def worst_in_buckets(result: Backtest, axis: Axis, *, falling: bool) -> list[float | None]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from monitoring.alerts.alert_descriptions import describe_condition, describe_labels, format_metric_value
 from monitoring.models import Alert, AlertRule, Comparison
 from monitoring.notifications.notification_content import MAX_ALERTS, AlertContent, ContentState, NotificationContent
 
@@ -33,9 +34,9 @@ def describe_alerts(
         description=rule.description,
         condition=describe_condition(rule),
         value=value,
-        value_text=format_value(rule, value),
+        value_text=_format_value(rule, value),
         threshold=rule.threshold,
-        threshold_text=format_value(rule, rule.threshold),
+        threshold_text=_format_value(rule, rule.threshold),
         since=first.pending_at,
         alerts=tuple(_describe_alert(rule, alert) for alert in alerts[:MAX_ALERTS]),
         alerts_count=len(alerts),
@@ -60,24 +61,6 @@ def describe_evaluation(rule: AlertRule, *, incident_key: str, failing_at: datet
         url=rule_url(rule),
         runbook_url=_absolute(EVALUATION_RUNBOOK),
     )
-
-
-def describe_condition(rule: AlertRule) -> str:
-    """The condition in words, such as "queue_depth above 100 for 5 min"."""
-    condition = f"{rule.metric} {Comparison(rule.comparison).label} {format_value(rule, rule.threshold)}"
-    over = f" over {_format_seconds(rule.window_seconds)}" if rule.window_seconds else ""
-    hold = f" for {_format_seconds(rule.for_seconds)}" if rule.for_seconds else ""
-    return f"{condition}{over}{hold}"
-
-
-def format_value(rule: AlertRule, value: float | None) -> str:  # noqa: ARG001
-    """A value of the rule's metric with its unit; "" for none."""
-    return "" if value is None else f"{value:.6g}"
-
-
-def format_labels(labels: dict[str, str]) -> str:
-    """Labels as people read them."""
-    return ", ".join(f"{name} {value}" for name, value in sorted(labels.items()))
 
 
 def alert_url(alert_id: UUID) -> str:
@@ -110,11 +93,11 @@ def _title(rule: AlertRule, firing: Sequence[Alert], resolved: Sequence[Alert]) 
     if len(alerts) > 1:
         return f"{rule.name}: {len(alerts)} alerts {'fire' if firing else 'have ended'}"
     [alert] = alerts
-    subject = f"{rule.name} ({format_labels(alert.labels)})" if alert.labels else rule.name
+    subject = f"{rule.name} ({describe_labels(alert.labels)})" if alert.labels else rule.name
     if not firing:
         return f"{subject}: has ended"
-    value = format_value(rule, alert.value) or "no data"
-    return f"{subject}: {value}, {Comparison(rule.comparison).label} {format_value(rule, rule.threshold)}"
+    value = _format_value(rule, alert.value) or "no data"
+    return f"{subject}: {value}, {Comparison(rule.comparison).label} {_format_value(rule, rule.threshold)}"
 
 
 def _describe_alert(rule: AlertRule, alert: Alert) -> AlertContent:
@@ -123,12 +106,12 @@ def _describe_alert(rule: AlertRule, alert: Alert) -> AlertContent:
         labels=alert.labels,
         state=ContentState(alert.state),
         value=alert.value,
-        value_text=format_value(rule, alert.value),
+        value_text=_format_value(rule, alert.value),
         firing_at=alert.firing_at,
         resolved_at=alert.resolved_at,
         url=alert_url(alert.pk),
     )
 
 
-def _format_seconds(seconds: int) -> str:
-    return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
+def _format_value(rule: AlertRule, value: float | None) -> str:
+    return "" if value is None else format_metric_value(rule.metric, value)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from console.duration_field import format_duration_exactly
 from console.formatting import NOTHING, format_seconds
-from monitoring.alerts.metrics import METRICS
+from foundation.durations import format_duration_exactly
+from monitoring.alerts.metrics import METRICS, Unit
 from monitoring.models import AlertRule, Comparison
 
 _MEGABYTE: Final = 10**6
@@ -30,11 +30,11 @@ def format_metric_value(name: str, value: float | None) -> str:
     if value is None:
         return NOTHING
     match unit := metric_unit(name):
-        case "s" | "seconds":
-            return format_seconds(value)
-        case "bytes":
+        case Unit.SECONDS:
+            return format_duration_exactly(int(value)) if value == int(value) else format_seconds(value)
+        case Unit.BYTES:
             return f"{value / _MEGABYTE:,.0f} MB"
-        case "USD" | "$":
+        case Unit.DOLLARS:
             return f"${value:,.2f}"
         case _:
             return f"{value:,.4g} {unit}".rstrip() if abs(value) < 10_000 else f"{value:,.0f} {unit}".rstrip()

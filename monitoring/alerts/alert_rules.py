@@ -14,6 +14,7 @@ from django.db import transaction
 from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.permissions import require_permission
+from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from foundation.visible_text import visible_text
 from monitoring.alerts.metrics import METRICS, AlertMetric, MetricKind
@@ -88,7 +89,8 @@ def read_settings(rule: AlertRule) -> RuleSettings:
 def save_rule(
     actor: Actor, settings: RuleSettings, *, rule_id: UUID | None = None, expected_version: int | None = None
 ) -> AlertRule:
-    """Add a rule, or change the one with `rule_id`, and return it. Evaluations follow within seconds.
+    """Add a rule, or change the one with `rule_id`, and return it. Evaluations follow within seconds; they end the open
+    alerts of a rule that measures something else from now on.
 
     Raises `Forbidden`, `NotFound`, `InvalidInput` (its pointer names the field), and `PreconditionFailed` where the
     rule has another version than `expected_version`.
@@ -101,7 +103,7 @@ def save_rule(
         _set_relations(rule, settings)
         record_audit(actor, "alert_rule.added", target=rule, detail=_detail(settings))
         return rule
-    rule = _lock_rule(rule_id)
+    rule = lock_rule(rule_id)
     if expected_version is not None and rule.version != expected_version:
         raise PreconditionFailed
     check_rule(settings, rule_id=rule_id)
@@ -121,7 +123,7 @@ def switch_rule(actor: Actor, rule_id: UUID, *, enabled: bool) -> AlertRule:
     """Switch a rule on or off and return it; one that is so already stays as it is. The open alerts of one that is off
     end at the next evaluation. Raises `Forbidden`, `NotFound`."""
     require_permission(actor, CHANGE_ALERT_RULE)
-    rule = _lock_rule(rule_id)
+    rule = lock_rule(rule_id)
     if rule.enabled != enabled:
         rule.enabled, rule.version = enabled, rule.version + 1
         rule.save(update_fields=["enabled", "version"])
@@ -137,7 +139,7 @@ def delete_rule(actor: Actor, rule_id: UUID) -> None:
     notified of its end.
     """
     require_permission(actor, DELETE_ALERT_RULE)
-    rule = _lock_rule(rule_id)
+    rule = lock_rule(rule_id)
     if rule.built_in:
         raise Conflict("This rule is built in: it can be switched off, not deleted.")
     if Alert.objects.open().filter(rule=rule).exists():
@@ -284,7 +286,10 @@ def _all_inhibiting(first: set[UUID]) -> set[UUID]:
     return reached
 
 
-def _lock_rule(rule_id: UUID) -> AlertRule:
+def lock_rule(rule_id: UUID) -> AlertRule:
+    """The rule, which no evaluation reads or writes until the end of the transaction. Raises `NotFound`."""
+    # First the lock of a pass, which then writes rules: the other way round the two would wait for each other.
+    advisory_xact_lock(AdvisoryLock.EVALUATE_ALERTS)
     rule = AlertRule.objects.select_for_update(no_key=True).filter(pk=rule_id).first()
     if rule is None:
         raise NotFound("There is no such rule.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -18,11 +18,11 @@ import structlog
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock, try_advisory_xact_lock
+from foundation.advisory_locks import AdvisoryLock, try_advisory_xact_lock
 from foundation.graphemes import cut_text
 from monitoring.alerts.label_sets import LabelSet
 from monitoring.alerts.notification_groups import assign_group, queue_evaluation, queue_notifications
-from monitoring.alerts.rule_values import read_rule_values, series_of
+from monitoring.alerts.rule_values import read_rule_values, series_key
 from monitoring.alerts.transitions import RULE_DISABLED, RuleAlerts, apply_values, end_alert, nearest_to_firing
 from monitoring.models import Alert, AlertRule
 from monitoring.performance.situation import database_now
@@ -83,16 +83,6 @@ def evaluate_rules(
     return EvaluationPass(len(readings), sum(bool(reading.error) for reading in readings), queued)
 
 
-def end_alerts(rule: AlertRule, resolution: str) -> None:
-    """End the open alerts of a rule that measures something else from now on, or that will be deleted, and queue their
-    end for those who heard of them. In the caller's transaction, which waits for a pass that is at work."""
-    advisory_xact_lock(AdvisoryLock.EVALUATE_ALERTS)
-    at, outcome = database_now(), RuleAlerts(rule)
-    for alert in _read_open_alerts([rule])[rule.pk]:
-        end_alert(alert, outcome, at, resolution)
-    _write([outcome], at)
-
-
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """The values of a rule, or why there are none. Of a disabled rule neither is there."""
@@ -105,7 +95,7 @@ class _Reading:
 def _read(rules: Iterable[AlertRule], read_values: ReadValues, at: datetime) -> list[_Reading]:
     """The values of as many rules as there is time for. Rules that look at the same share a reading."""
     ends_at = time.monotonic() + READING_SECONDS
-    series: dict[Hashable, _Reading] = {}
+    shared: dict[tuple[str, int], _Reading] = {}
     readings = []
     for rule in rules:
         if time.monotonic() > ends_at:
@@ -114,10 +104,10 @@ def _read(rules: Iterable[AlertRule], read_values: ReadValues, at: datetime) -> 
         if not rule.enabled:
             readings.append(_Reading(rule, {}))
             continue
-        key = series_of(rule)
-        if key not in series:
-            series[key] = _read_rule(rule, read_values, at)
-        readings.append(replace(series[key], rule=rule))
+        key = series_key(rule), rule.window_seconds
+        if key not in shared:
+            shared[key] = _read_rule(rule, read_values, at)
+        readings.append(replace(shared[key], rule=rule))
     return readings
 
 
@@ -176,8 +166,9 @@ def _write(outcomes: Sequence[RuleAlerts], at: datetime) -> int:
     """Write what became of the alerts, and queue the notifications; return how many."""
     for outcome in outcomes:
         assign_group(outcome)
-    Alert.objects.bulk_create([alert for outcome in outcomes for alert in outcome.created])
     Alert.objects.bulk_update([alert for outcome in outcomes for alert in outcome.changed], _ALERT_FIELDS)
     if deleted := [alert.pk for outcome in outcomes for alert in outcome.deleted]:
         Alert.objects.filter(pk__in=deleted).delete()
+    # After those with the same labels have ended.
+    Alert.objects.bulk_create([alert for outcome in outcomes for alert in outcome.created])
     return queue_notifications(outcomes, at)

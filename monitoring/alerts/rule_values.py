@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Hashable
 from datetime import datetime, timedelta
 
 from monitoring.alerts.label_sets import LabelSet
@@ -25,6 +25,7 @@ def read_rule_values(rule: AlertRule, at: datetime) -> dict[LabelSet, float | No
     return {labels: values[0] for labels, values in series.items()}
 
 
-def series_of(rule: AlertRule) -> Hashable:
-    """Equal for rules that look at the same values."""
-    return rule.metric, json.dumps(rule.labels, sort_keys=True), tuple(rule.group_by), rule.window_seconds
+def series_key(rule: AlertRule) -> str:
+    """Equal for rules that measure the same; at most 32 characters. Over which window is not part of it."""
+    measured = [rule.metric, sorted(rule.labels.items()), sorted(rule.group_by)]
+    return hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:32]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from monitoring.alerts.silences import active_silences, matches
 from monitoring.models import Alert, AlertRule, Silence
 
 
@@ -21,7 +22,7 @@ class Suppression:
     def reason(self, alert: Alert) -> str:
         """The silence or the rule that holds the alert's notifications back; "" for none."""
         for silence in self.silences:
-            if silence.rule_id in {None, alert.rule_id} and _contains(alert.labels, silence.labels):
+            if matches(silence, rule_id=alert.rule_id, labels=alert.labels):
                 return f"silence: {silence.reason}"[:100]
         for source in self.sources.get(alert.rule_id, ()):
             if _agrees(source.labels, alert.labels) and source.suppressed_by != inhibition(alert.rule):
@@ -37,7 +38,7 @@ def inhibition(rule: AlertRule) -> str:
 def read_suppression(rules: Iterable[AlertRule], at: datetime) -> Suppression:
     """What holds back alerts of `rules`, whose own alerts are written already. Three statements."""
     ids = [rule.pk for rule in rules]
-    silences = list(Silence.objects.filter(starts_at__lte=at, ends_at__gt=at).order_by("ends_at"))
+    silences = list(Silence.objects.filter(active_silences(at)).order_by("ends_at"))
     edges = list(AlertRule.inhibited_by.through.objects.filter(from_alertrule__in=ids))
     firing: dict[UUID, list[Alert]] = defaultdict(list)
     if edges:
@@ -48,10 +49,6 @@ def read_suppression(rules: Iterable[AlertRule], at: datetime) -> Suppression:
     for edge in edges:
         sources[edge.from_alertrule_id] += firing[edge.to_alertrule_id]
     return Suppression(silences, sources)
-
-
-def _contains(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return all(labels.get(name) == value for name, value in wanted.items())
 
 
 def _agrees(labels: Mapping[str, str], target: Mapping[str, str]) -> bool:

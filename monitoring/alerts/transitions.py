@@ -11,7 +11,8 @@ from typing import Final
 import structlog
 
 from monitoring.alerts.label_sets import LabelSet, make_label_set
-from monitoring.alerts.state_machine import INACTIVE, AlertState, AlertStatus, Change, Terms, evaluate
+from monitoring.alerts.rule_values import series_key
+from monitoring.alerts.state_machine import INACTIVE, AlertState, AlertStatus, Change, Terms, evaluate, read_terms
 from monitoring.models import Alert, AlertRule, Comparison
 
 log = structlog.get_logger(__name__)
@@ -34,40 +35,28 @@ class RuleAlerts:
     resolved: list[Alert] = field(default_factory=list)
 
 
-def read_terms(rule: AlertRule) -> Terms:
-    """What the rule says of each series of its values."""
-    return Terms(
-        comparison=rule.comparison,
-        threshold=rule.threshold,
-        clear_threshold=rule.clear_threshold,
-        hold=timedelta(seconds=rule.for_seconds),
-        keep_firing_for=timedelta(seconds=rule.keep_firing_for_seconds),
-        no_data=rule.no_data,
-    )
-
-
 def apply_values(
     rule: AlertRule, alerts: Iterable[Alert], values: Mapping[LabelSet, float | None], at: datetime
 ) -> RuleAlerts:
     """What the values of the time `at` make of a rule's open alerts. Writes nothing.
 
-    An alert whose labels have no value any more is judged by the rule's policy for no data; one with other labels than
-    those that the rule is grouped by now ends.
+    An alert whose labels have no value any more is judged by the rule's policy for no data; one of a rule that measures
+    something else by now ends.
     """
-    terms, outcome = read_terms(rule), RuleAlerts(rule)
+    terms, key, outcome = read_terms(rule), series_key(rule), RuleAlerts(rule)
     remaining = dict(values)
     if not rule.group_by:
         remaining.setdefault((), None)
     open_count = 0
     for alert in alerts:
-        if set(alert.labels) != set(rule.group_by):
+        if alert.series_key != key:
             end_alert(alert, outcome, at, RULE_CHANGED)
             continue
         value = _finite(remaining.pop(make_label_set(alert.labels.items()), None))
         open_count += _go_on(alert, outcome, terms, value, at)
     for labels, value in sorted(remaining.items(), key=lambda item: item[0]):
         if open_count >= MAX_OPEN_ALERTS:
-            log.warning("alerts.refused", rule=rule.name, open=open_count)
+            log.warning("alert_rule.limited", rule=rule.name, open=open_count)
             break
         open_count += _begin(outcome, terms, labels, _finite(value), at)
     return outcome
@@ -112,7 +101,13 @@ def _begin(outcome: RuleAlerts, terms: Terms, labels: LabelSet, value: float | N
     status, change = evaluate(INACTIVE, terms, value, at)
     if change not in {Change.PENDING, Change.FIRING}:
         return False
-    alert = Alert(rule=outcome.rule, labels=dict(labels), value=status.value, evaluated_at=at)
+    alert = Alert(
+        rule=outcome.rule,
+        series_key=series_key(outcome.rule),
+        labels=dict(labels),
+        value=status.value,
+        evaluated_at=at,
+    )
     _write_status(alert, status)
     outcome.created.append(alert)
     if change is Change.FIRING:
@@ -125,11 +120,13 @@ def _resolve(alert: Alert, outcome: RuleAlerts, at: datetime, resolution: str) -
     alert.state, alert.resolved_at, alert.resolution = Alert.State.RESOLVED, at, resolution
     outcome.changed.append(alert)
     outcome.resolved.append(alert)
-    log.info("alert.resolved", rule=outcome.rule.name, alert=str(alert.pk), labels=alert.labels, resolution=resolution)
+    log.info(
+        "alert_rule.resolved", rule=outcome.rule.name, alert=str(alert.pk), labels=alert.labels, resolution=resolution
+    )
 
 
 def _report(alert: Alert) -> None:
-    log.warning("alert.fired", rule=alert.rule.name, alert=str(alert.pk), labels=alert.labels, value=alert.value)
+    log.warning("alert_rule.fired", rule=alert.rule.name, alert=str(alert.pk), labels=alert.labels, value=alert.value)
 
 
 def _read_status(alert: Alert, at: datetime) -> AlertStatus:

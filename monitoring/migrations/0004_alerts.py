@@ -156,6 +156,10 @@ class Migration(migrations.Migration):
                 ),
                 ("labels", models.JSONField(default=dict)),
                 (
+                    "series_key",
+                    models.CharField(blank=True, default="", help_text="Of what the rule measured.", max_length=32),
+                ),
+                (
                     "state",
                     models.CharField(
                         choices=[("pending", "Pending"), ("firing", "Firing"), ("resolved", "Resolved")],

@@ -14,6 +14,8 @@ from django.core.validators import validate_email
 
 from foundation.errors import InvalidInput
 from foundation.http import AddressRefused, parse_target
+from foundation.http.addresses import is_public_text
+from foundation.http.target import PUBLIC_PORTS
 from monitoring.models import NotificationChannel
 from monitoring.notifications.senders.webhook import read_secret
 
@@ -81,14 +83,19 @@ def check_secret(kind: NotificationChannel.Kind, secret: str) -> str:
 
 
 def check_url(text: str, *, pointer: str) -> str:
-    """A URL that may be posted to: https, or an origin that the environment lists. Raises `InvalidInput`."""
+    """A URL that may be posted to: https on the public internet, or an origin that the environment lists.
+
+    Where a name leads is judged at each delivery. Raises `InvalidInput`.
+    """
     try:
         target = parse_target(text.strip())
     except AddressRefused:
         raise InvalidInput("An address as in https://hooks.example.org/abc is expected.", pointer=pointer) from None
-    if target.scheme != "https" and target.origin not in settings.BANDSTAND.alert_hosts:
+    is_public = target.port in PUBLIC_PORTS and (not target.is_literal or is_public_text(target.host))
+    if target.origin not in settings.BANDSTAND.alert_hosts and not (target.scheme == "https" and is_public):
         raise InvalidInput(
-            "The address must begin with https://, unless BANDSTAND_ALERT_HOSTS lists its host and port.",
+            "The address must begin with https:// and lead to the public internet on an ordinary port, unless "
+            "BANDSTAND_ALERT_HOSTS lists its host and port.",
             pointer=pointer,
         )
     return text.strip()

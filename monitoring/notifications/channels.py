@@ -76,13 +76,15 @@ def save_channel(
 @transaction.atomic
 def delete_channel(actor: Actor, channel_id: UUID) -> None:
     """Delete a channel with the log of its deliveries. Raises `Forbidden`, `NotFound`, and `Conflict` while a rule or
-    another channel uses it."""
+    another channel uses it, or a notification waits for it."""
     require_permission(actor, DELETE_CHANNEL)
     channel = _lock_channel(channel_id)
     users = [f"the rule {rule.name}" for rule in AlertRule.objects.filter(channels=channel)]
     users += [f"the channel {other.name}" for other in NotificationChannel.objects.filter(fallback=channel)]
     if users:
         raise Conflict(f"It is used by {', '.join(users)}: take it away there first, or switch it off.")
+    if Notification.objects.filter(channel=channel, state=Notification.State.WAITING).exists():
+        raise Conflict("Notifications wait for it: switch it off, and its fallback takes them.")
     record_audit(actor, "notification_channel.deleted", target=channel, detail={"kind": channel.kind})
     channel.delete()
 
@@ -99,10 +101,10 @@ def send_test(actor: Actor, channel_id: UUID) -> Notification:
     tests = Notification.objects.filter(channel=channel, kind=Notification.Kind.TEST, state=Notification.State.WAITING)
     if tests.exists():
         raise Conflict("A test is under way: its outcome is in the list of notifications in a moment.")
-    key = f"test-{new_id()}"
+    key = str(new_id())
     home = settings.BANDSTAND.base_url
     content = NotificationContent(
-        title=f"{actor.name} tests the channel {channel.name}. Nothing is wrong.",
+        title=f"{actor.name} tests the channel {channel.name}, and nothing is wrong",
         incident_key=key,
         severity="info",
         description=f"Notifications of alerts at {home} come this way.",

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from time import monotonic, sleep
 from typing import Final
 from uuid import UUID
@@ -21,9 +20,10 @@ from foundation.db_threads import DATABASE_FAULTS
 from foundation.db_timeouts import statement_timeout
 from foundation.process_work import Process
 from monitoring.models import Notification
-from monitoring.notifications.delivery import deliver, read_delivery_settings
 from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.outbox import DeliveryClaim, claim_deliveries, record_outcome
+
+# `delivery` is imported by what delivers: its HTTP client is 20 MB, in every process of an installation.
 
 log = structlog.get_logger(__name__)
 
@@ -31,13 +31,16 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS: Final = 3.0
 MAX_DELIVERIES: Final = 8
 STATEMENT_SECONDS: Final = 5.0
-STOP_SECONDS: Final = 8.0
+# What is under way for longer is left, and sent again when its claim has run out.
+STOP_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.5
 
 
 def deliver_due(*, channel_ids: Collection[UUID] | None = None) -> int:
     """Deliver what is due now, to `channel_ids` if given, one after the other in this thread; return how many
     notifications were sent."""
+    from monitoring.notifications.delivery import deliver, read_delivery_settings
+
     sent = 0
     delivery_settings = read_delivery_settings()
     while claims := claim_deliveries(1, channel_ids=channel_ids):
@@ -66,35 +69,39 @@ def wait_until_delivered(notification_ids: Collection[UUID], *, seconds: float) 
 class Notifier(threading.Thread):
     """Claims, delivers and records. Without a database nothing is claimed, and outcomes wait to be recorded."""
 
-    def __init__(self, process: Process | None = None, *, poll_seconds: float = POLL_SECONDS) -> None:  # noqa: ARG002
+    def __init__(
+        self,
+        process: Process | None = None,  # noqa: ARG002 - as the registry calls it
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
         super().__init__(name="notifier", daemon=True)
         self._poll_seconds = poll_seconds
+        self._stop_seconds = stop_seconds
         self._stopping = False
         # Something has happened: a delivery has ended, or the process does.
         self._wake = threading.Event()
         self._done: SimpleQueue[tuple[DeliveryClaim, DeliveryOutcome]] = SimpleQueue()
         self._unrecorded: list[tuple[DeliveryClaim, DeliveryOutcome]] = []
         self._under_way = 0
-        self._settings = read_delivery_settings()
 
     def stop(self) -> None:
         """Finish the deliveries under way and end, within some seconds."""
         self._stopping = True
         self._wake.set()
-        self.join(STOP_SECONDS)
+        self.join(self._stop_seconds + 2)
 
     def run(self) -> None:
-        executor = ThreadPoolExecutor(MAX_DELIVERIES, thread_name_prefix="notification")
         while not self._stopping:
-            self._guard(self._record)
-            self._guard(lambda: self._start_due(executor))
+            self._record()
+            self._guard(self._start_due)
             self._wake.wait(self._poll_seconds)
             self._wake.clear()
-        self._guard(self._record)
-        while self._under_way and self._wake.wait(STOP_SECONDS):
+        self._record()
+        while self._under_way and self._wake.wait(self._stop_seconds):
             self._wake.clear()
-            self._guard(self._record)
-        executor.shutdown(wait=False)
+            self._record()
         connection.close()
 
     def _guard(self, work: Callable[[], object]) -> None:
@@ -109,22 +116,27 @@ class Notifier(threading.Thread):
         finally:
             close_old_connections()
 
-    def _start_due(self, executor: ThreadPoolExecutor) -> None:
+    def _start_due(self) -> None:
         for claim in claim_deliveries(MAX_DELIVERIES - self._under_way):
             self._under_way += 1
-            executor.submit(self._deliver, claim)
+            # Not of an executor, whose threads hold up the end of the process until the last receiver has answered.
+            threading.Thread(target=self._deliver, args=(claim,), name="notification", daemon=True).start()
 
     def _deliver(self, claim: DeliveryClaim) -> None:
-        self._done.put((claim, deliver(claim.recipient, claim.messages, self._settings)))
+        from monitoring.notifications.delivery import deliver, read_delivery_settings
+
+        self._done.put((claim, deliver(claim.recipient, claim.messages, read_delivery_settings())))
         self._wake.set()
 
     def _record(self) -> None:
-        while True:
-            try:
-                self._unrecorded.append(self._done.get_nowait())
-                self._under_way -= 1
-            except Empty:
-                break
+        """Record what has ended. Uses no database if nothing has."""
+        while not self._done.empty():
+            self._unrecorded.append(self._done.get_nowait())
+            self._under_way -= 1
+        if self._unrecorded:
+            self._guard(self._record_outcomes)
+
+    def _record_outcomes(self) -> None:
         while self._unrecorded:
             try:
                 record_outcome(*self._unrecorded[0])

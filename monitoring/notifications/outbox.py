@@ -26,7 +26,7 @@ from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, N
 from monitoring.notifications.channel_secrets import decrypt_secret
 from monitoring.notifications.message import DeliveryOutcome, NotificationMessage, Recipient
 from monitoring.notifications.notification_content import ContentState, NotificationContent
-from monitoring.notifications.retries import retry_delay
+from monitoring.notifications.retries import concerns_channel, rest_time, retry_delay
 
 Kind = NotificationChannel.Kind
 State = Notification.State
@@ -41,7 +41,10 @@ CLAIM_TIMES: Final = {
 # Between two deliveries to people. What comes up meanwhile goes into one message, so that a storm is a few messages.
 PAUSES: Final = {Kind.EMAIL: timedelta(seconds=30), Kind.SLACK: timedelta(seconds=5)}
 MAX_BATCH: Final = 100
+# So many are given up with one that has failed for good.
+MAX_GIVEN_UP: Final = 1_000
 INTERRUPTED: Final = "The process that tried it ended."
+SKIPPED: Final = "Not tried: the channel had just failed for good with another one."
 SWITCHED_OFF: Final = "The channel is switched off."
 _KEY: Final = re.compile(r"[A-Za-z0-9_:-]{1,100}")
 
@@ -94,6 +97,7 @@ class DeliveryClaim:
     claimed_until: datetime
     recipient: Recipient
     messages: tuple[NotificationMessage, ...]
+    is_test: bool
     notification_ids: tuple[UUID, ...]
     attempt_ids: tuple[UUID, ...]
 
@@ -146,11 +150,13 @@ def _claim(channel: NotificationChannel) -> DeliveryClaim | None:
     Notification.objects.filter(pk__in=[row.pk for row in rows]).update(attempts=F("attempts") + 1)
     attempts = DeliveryAttempt.objects.bulk_create([DeliveryAttempt(notification=row) for row in rows])
     assert channel.claimed_until is not None
+    is_test = rows[0].kind == Notification.Kind.TEST
     return DeliveryClaim(
         channel.pk,
         channel.claimed_until,
-        _recipient(channel, is_test=rows[0].kind == Notification.Kind.TEST),
+        _recipient(channel, is_test=is_test),
         tuple(_message(row) for row in rows),
+        is_test,
         tuple(row.pk for row in rows),
         tuple(attempt.pk for attempt in attempts),
     )
@@ -199,51 +205,69 @@ def _message(row: Notification) -> NotificationMessage:
 def record_outcome(claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
     """Record what came of a delivery: sent, another attempt later, or failed and replaced by the fallback.
 
-    A delivery that took longer than its claim is recorded as well, unless somebody has recorded it as interrupted and
-    it failed.
+    A delivery that took longer than its claim is recorded as well, unless it failed and somebody has recorded it as
+    interrupted. A channel that fails rests for a while, and what waits for it keeps its attempts.
     """
-    NotificationChannel.objects.filter(pk=claim.channel_id, claimed_until=claim.claimed_until).update(
-        claimed_until=None
-    )
+    rest = timedelta(0) if claim.is_test else rest_time(outcome)
+    claimed = NotificationChannel.objects.filter(pk=claim.channel_id, claimed_until=claim.claimed_until)
+    claimed.update(claimed_until=Now() + rest if rest else None)
     recorded = DeliveryAttempt.objects.filter(pk__in=claim.attempt_ids, finished_at=None).update(
         finished_at=Now(),
         succeeded=outcome.succeeded,
         status_code=outcome.status_code,
         error=cut_text(outcome.error, 300),
     )
-    rows = list(
-        Notification.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("channel__fallback")
-        .filter(pk__in=claim.notification_ids, state=State.WAITING)
-        .order_by("created_at", "pk")
-    )
+    rows = list(_waiting(claim.channel_id).filter(pk__in=claim.notification_ids))
     if outcome.succeeded:
         _finish(rows, State.SENT)
         log.info("notification.sent", channel=claim.recipient.name, notifications=len(rows))
     elif recorded:
-        for row in rows:
-            _retry_or_give_up(row, outcome)
-    for row in rows:
-        if row.content.get("state") == ContentState.RESOLVED and not row.requested_by:
-            _send_end_after_replacements(row)
+        _retry_or_give_up(rows, outcome)
+    _send_ends_after_replacements(rows)
+
+
+def _waiting(channel_id: UUID) -> QuerySet[Notification]:
+    rows = Notification.objects.select_for_update(no_key=True, of=("self",)).select_related("channel__fallback")
+    return rows.filter(channel=channel_id, state=State.WAITING).order_by("created_at", "pk")
 
 
 def _finish(rows: Sequence[Notification], state: State) -> None:
     Notification.objects.filter(pk__in=[row.pk for row in rows]).update(state=state, finished_at=Now())
 
 
-def _retry_or_give_up(row: Notification, outcome: DeliveryOutcome) -> None:
-    fallback = _usable_fallback(row)
-    if row.kind != Notification.Kind.TEST:
-        delay = retry_delay(outcome, attempts=row.attempts, has_fallback=fallback is not None)
-        if delay is not None:
-            Notification.objects.filter(pk=row.pk).update(due_at=Now() + delay)
-            log.warning("notification.postponed", channel=row.channel.name, notification_id=str(row.pk))
-            return
-    _finish([row], State.FAILED)
-    log.error("notification.failed", channel=row.channel.name, notification_id=str(row.pk), error=outcome.error)
-    if fallback is not None:
-        _replace(row, fallback)
+def _retry_or_give_up(rows: Sequence[Notification], outcome: DeliveryOutcome) -> None:
+    by_fallback: dict[NotificationChannel | None, list[Notification]] = {}
+    for row in rows:
+        fallback = _usable_fallback(row)
+        is_test = row.kind == Notification.Kind.TEST
+        delay = None if is_test else retry_delay(outcome, attempts=row.attempts, has_fallback=fallback is not None)
+        if delay is None:
+            by_fallback.setdefault(fallback, []).append(row)
+            continue
+        Notification.objects.filter(pk=row.pk).update(due_at=Now() + delay)
+        log.warning("notification.postponed", channel=row.channel.name, notification_id=str(row.pk))
+    for fallback, group in by_fallback.items():
+        _finish(group, State.FAILED)
+        channel = group[0].channel
+        log.error("notification.failed", channel=channel.name, notifications=len(group), error=outcome.error)
+        if fallback is not None:
+            _replace(group, fallback)
+            if concerns_channel(outcome):
+                _give_up_others(channel.pk, fallback)
+
+
+def _give_up_others(channel_id: UUID, fallback: NotificationChannel) -> None:
+    """Have the fallback take over what else waits for a channel that has failed: in a storm, each would fail again for
+    minutes, one after the other."""
+    rows = [
+        row
+        for row in _waiting(channel_id).exclude(kind=Notification.Kind.TEST)[:MAX_GIVEN_UP]
+        if _usable_fallback(row) == fallback
+    ]
+    skipped = [DeliveryAttempt(notification=row, finished_at=Now(), succeeded=False, error=SKIPPED) for row in rows]
+    DeliveryAttempt.objects.bulk_create(skipped)
+    _finish(rows, State.FAILED)
+    _replace(rows, fallback)
 
 
 def _usable_fallback(row: Notification) -> NotificationChannel | None:
@@ -258,26 +282,41 @@ def _usable_fallback(row: Notification) -> NotificationChannel | None:
     return None if fallback.pk in tried else fallback
 
 
-def _replace(row: Notification, channel: NotificationChannel) -> None:
-    queue_notification(
-        channel,
-        kind=Notification.Kind(row.kind),
-        dedup_key=row.dedup_key,
-        content=NotificationContent.parse(row.content),
-        rule=row.rule,
-        alerts=row.alerts.all(),
-        replaces=row,
-        requested_by=row.requested_by,
+def _replace(rows: Sequence[Notification], channel: NotificationChannel) -> None:
+    """Queue `rows` for another channel, but for those that it has of its own."""
+    new = {
+        row.pk: Notification(
+            channel=channel,
+            rule_id=row.rule_id,
+            kind=row.kind,
+            dedup_key=row.dedup_key,
+            content=row.content,
+            replaces=row,
+            requested_by=row.requested_by,
+        )
+        for row in rows
+    }
+    Notification.objects.bulk_create(new.values(), ignore_conflicts=True)
+    stored = set(Notification.objects.filter(pk__in=[row.pk for row in new.values()]).values_list("pk", flat=True))
+    through = Notification.alerts.through
+    pairs = through.objects.filter(notification__in=new).values_list("notification_id", "alert_id")
+    through.objects.bulk_create(
+        through(notification_id=new[old].pk, alert_id=alert) for old, alert in pairs if new[old].pk in stored
     )
 
 
-def _send_end_after_replacements(row: Notification) -> None:
-    """Have the end of an incident reach the fallback, too, that was told of its beginning."""
-    beginnings = Notification.objects.filter(
-        channel__enabled=True,
-        replaces__channel=row.channel,
-        replaces__content__incident_key=row.content["incident_key"],
-        content__state=ContentState.FIRING,
-    )
-    for channel in NotificationChannel.objects.filter(pk__in=beginnings.values("channel")):
-        _replace(row, channel)
+def _send_ends_after_replacements(rows: Sequence[Notification]) -> None:
+    """Have the end of an incident reach the fallback, too, that was sent its beginning."""
+    for row in rows:
+        if row.content.get("state") != ContentState.RESOLVED or row.requested_by:
+            continue
+        beginnings = Notification.objects.filter(
+            channel__enabled=True,
+            # Those that failed are few, and have an index.
+            replaces__state=State.FAILED,
+            replaces__channel=row.channel,
+            replaces__content__incident_key=row.content["incident_key"],
+            content__state=ContentState.FIRING,
+        )
+        for channel in NotificationChannel.objects.filter(pk__in=beginnings.values("channel")):
+            _replace([row], channel)

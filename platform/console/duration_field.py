@@ -8,12 +8,12 @@ from typing import Any, Final
 from django import forms
 
 from console.widgets import TextInput
+from foundation.durations import format_duration_exactly
 
 _UNITS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 _NUMBER: Final = re.compile(r"\d{1,7}", re.ASCII)
 _PART: Final = re.compile(rf"(\d{{1,7}})\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})", re.ASCII)
 _TEXT: Final = re.compile(rf"({_PART.pattern}\s*)+", re.ASCII)
-_SHOWN: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 class DurationField(forms.CharField):
@@ -46,16 +46,3 @@ def parse_duration(text: str) -> int | None:
     if not _TEXT.fullmatch(text):
         return None
     return sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(text))
-
-
-def format_duration_exactly(seconds: int) -> str:
-    """A duration that `parse_duration` reads again: "0 s", "90 s", "5 min", "1 h 30 min"."""
-    if 60 < seconds < 120 and seconds % 60:
-        return f"{seconds} s"
-    parts = []
-    rest = seconds
-    for unit, size in _SHOWN:
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts) or "0 s"

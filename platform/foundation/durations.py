@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_EXACT_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
 
 def format_days(days: int) -> str:
     """A number of days: "1 day", "30 days"."""
@@ -25,3 +29,16 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def format_duration_exactly(seconds: int) -> str:
+    """A duration that `console.duration_field` reads again: "0 s", "90 s", "5 min", "1 h 30 min"."""
+    if 60 < seconds < 120 and seconds % 60:
+        return f"{seconds} s"
+    parts = []
+    rest = seconds
+    for unit, size in _EXACT_UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts) or "0 s"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-
 
 class SecretUnreadable(Exception):
     """The secret was encrypted with another key, or entered for something else."""
@@ -20,7 +18,11 @@ class SecretCipher:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # 8 MB, where secrets are read only
+
+        self._invalid = InvalidToken
+        fernets = [Fernet(key) for key in keys]
+        self._current, self._fernet = fernets[0], MultiFernet(fernets)
 
     def encrypt(self, secret: str, *, bound_to: str) -> str:
         """An opaque text for a column."""
@@ -30,8 +32,24 @@ class SecretCipher:
         """The secret. Raises `SecretUnreadable`."""
         try:
             binding, secret = json.loads(self._fernet.decrypt(text.encode()))
-        except (InvalidToken, ValueError):
+        except (self._invalid, ValueError):
             raise SecretUnreadable("It was encrypted with another key.") from None
         if binding != bound_to:
             raise SecretUnreadable("It was entered for something else.")
         return str(secret)
+
+    def reencrypt(self, text: str) -> str | None:
+        """A new text for a column whose `text` another one than the first key has encrypted, else None.
+
+        Raises `SecretUnreadable`.
+        """
+        try:
+            self._current.decrypt(text.encode())
+        except self._invalid:
+            pass
+        else:
+            return None
+        try:
+            return self._fernet.rotate(text.encode()).decode("ascii")
+        except self._invalid:
+            raise SecretUnreadable("It was encrypted with another key.") from None

@@ -18,6 +18,7 @@ from agents.sessions import start_bulk_action
 from foundation.clock import now
 from foundation.ids import new_id
 from foundation.job_registry import jobs
+from monitoring.models import Alert, AlertRule, GaugeSample, Notification, NotificationChannel
 from scheduling import q2_sync
 from scheduling.job_execution import run_job
 from scheduling.tasks import record_scheduler_heartbeat
@@ -31,7 +32,8 @@ EDITS = (
 
 
 def main() -> dict[str, Any]:
-    """`{people: {name: {login, id}}, contracts, bulk}`: an owner, a builder, ids of an agent and a bulk action."""
+    """`{people: {name: {login, id}}, contracts, bulk, rule, alert, channel}`: an owner, a builder, ids of an agent, a
+    bulk action, an alert rule, an alert and a channel."""
     people = {"olga": person("olga", Role.OWNER), "bruno": person("bruno", Role.BUILDER, Role.USER)}
     olga, bruno = user_actor(people["olga"]), user_actor(people["bruno"])
     create_group(olga, name="legal")
@@ -58,8 +60,40 @@ def main() -> dict[str, Any]:
     record_scheduler_heartbeat()
     # Nobody works on it: there is no scheduler here.
     bulk = start_bulk_action(olga, operation="cancel", targets=[new_id() for _ in range(60)])
+    rule, alert, channel = _fire()
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()}
-    return {"people": found, "contracts": str(contracts.pk), "bulk": str(bulk.pk)}
+    return {
+        "people": found, "contracts": str(contracts.pk), "bulk": str(bulk.pk),
+        "rule": str(rule.pk), "alert": str(alert.pk), "channel": str(channel.pk),
+    }  # fmt: skip
+
+
+def _fire() -> tuple[AlertRule, Alert, NotificationChannel]:
+    """A rule that would have fired once by past samples; of another one, which nobody evaluates for an hour, an alert
+    that fires; and the channel of both."""
+    rule = AlertRule.objects.create(
+        name="long_queue", metric="queue_depth", threshold=10, window_seconds=0, for_seconds=120
+    )
+    begin = now() - timedelta(hours=2)
+    GaugeSample.objects.bulk_create(
+        GaugeSample(metric="queue_depth", at=begin + timedelta(seconds=30 * step), value=20 if 20 < step < 60 else 2)
+        for step in range(180)
+    )
+    failures = AlertRule.objects.create(
+        name="many_failures", metric="turn_error_rate", threshold=5, severity="critical", interval_seconds=3_600,
+        evaluated_at=now(), description="Turns fail.", runbook_url="/admin/runbooks/#high_error_rate",
+    )  # fmt: skip
+    times = {"pending_at": begin, "firing_at": begin + timedelta(minutes=5), "evaluated_at": now()}
+    alert = Alert.objects.create(rule=failures, state="firing", group_key=new_id(), value=12.5, **times)
+    channel = NotificationChannel.objects.create(name="on-call", kind="email", address="ops@example.org", enabled=False)
+    for one in (rule, failures):
+        one.channels.add(channel)
+    content = {"title": "many_failures is firing", "incident_key": str(alert.pk)}
+    sent = Notification.objects.create(
+        channel=channel, rule=failures, kind="firing", dedup_key=str(alert.pk), content=content, state="failed"
+    )
+    sent.alerts.add(alert)
+    return rule, alert, channel
 
 
 def _edit(actor: Actor, agent: Agent, **settings: Any) -> None:

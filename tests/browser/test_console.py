@@ -40,6 +40,13 @@ PAGES = (
     "agents/step/{sample_call}/sent/",
     "agents/agent/{contracts}/debug/",
     "monitoring/debugmode/",
+    "monitoring/alertrule/",
+    "monitoring/alertrule/{rule}/change/",
+    "monitoring/alert/",
+    "monitoring/alert/{alert}/change/",
+    "monitoring/silence/add/?alert={alert}",
+    "monitoring/notificationchannel/{channel}/change/",
+    "monitoring/notification/",
     "scheduling/schedule/",
     "scheduling/jobrun/",
     "accounts/auditentry/",
@@ -84,6 +91,7 @@ async def test_everything_has_a_name_for_those_who_hear_the_page(arrive: Arrive)
         "agents/step/{sample_call}/sent/",
         "accounts/user/",
         "accounts/user/add/",
+        "monitoring/alertrule/{rule}/change/",
         "scheduling/schedule/",
         "agents/bulkaction/",
     ):
@@ -113,7 +121,10 @@ async def test_lists_read_on_a_phone_and_go_by_keys(arrive: Arrive) -> None:
     console = await Console.open(await arrive("olga"))
     for width in (320, 390, 430):
         await console.page.set_viewport_size({"width": width, "height": 844})
-        for path in ("agents/turn/?state=any_failed", "agents/agentsession/", "accounts/auditentry/", "accounts/user/"):
+        for path in (
+            "agents/turn/?state=any_failed", "agents/agentsession/", "accounts/auditentry/", "accounts/user/",
+            "monitoring/alertrule/", "monitoring/alert/",
+        ):  # fmt: skip
             await console.go(path)
             await expect(console.page.locator("tr.data-row").first).to_be_visible()
             assert await console.page.evaluate(UNREADABLE_ON_A_PHONE) == [], (width, path)
@@ -184,6 +195,27 @@ async def test_a_builder_publishes_with_the_keyboard(arrive: Arrive) -> None:
     await console.page.keyboard.press("Enter")
     await expect(console.page.get_by_text("is live for new sessions.")).to_be_visible()
     await expect(console.page.get_by_text("By keyboard.")).to_be_visible()
+
+
+async def test_a_rule_is_previewed_as_its_fields_change_and_nothing_is_saved(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("bruno"))
+    await console.go("monitoring/alertrule/{rule}/change/")
+    page = console.page
+    verdict = page.locator(".bs-rule__verdict")
+    await expect(verdict).to_contain_text("Would have fired once in the last 7 days")
+    await page.get_by_label("Threshold", exact=True).fill("99")
+    await expect(verdict).to_contain_text("Would not have fired")
+    await page.get_by_label("For", exact=True).fill("soon")
+    await expect(page.locator("#preview")).to_contain_text("For: Write a duration such as 90 s, 5 min or 2 h.")
+    # What a metric can be told apart by changes with it.
+    await expect(page.get_by_label("Agent", exact=True)).to_be_hidden()
+    await page.get_by_label("Metric").select_option("turn_error_rate")
+    await expect(page.get_by_label("Which agent")).to_be_hidden()
+    await page.get_by_label("Agent", exact=True).select_option("one")
+    await expect(page.get_by_label("Which agent")).to_be_visible()
+    assert await console.violations() == []
+    await console.go("monitoring/alertrule/{rule}/change/")
+    await expect(verdict).to_contain_text("Would have fired once")
 
 
 async def test_the_page_of_a_bulk_action_follows_it_until_somebody_stops_it(arrive: Arrive) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DATABASE: Final = "alerts"
 # At random: how long a life lasts after it has done so much.
 LIFE_SECONDS: Final = (0.0, 0.04)
-LIFE_PASSES: Final = 3
+LIFE_PASSES: Final = 2
 END_SECONDS: Final = 60.0
 # How long a receiver thinks, so that there is something to hit.
 ANSWER_SECONDS: Final = 0.01
@@ -170,7 +170,6 @@ def kill_evaluators(url: str, folder: Path, *, kills: int, seed: int) -> Report:
             lives.begin()
             _let_live(rng)
             _kill(lives, report)
-        _wait(lambda: not _is_connected(), "an end of what was killed")
         calm_from = _passes()
         lives.begin(calm=True)
         _wait(_is_calm, "an end of all alerts and deliveries")
@@ -201,6 +200,7 @@ def _kill(lives: Lives, report: Report) -> None:
     report.transactions += _is_connected(writes=True)
     lives.kill()
     report.kills += 1
+    _expire_claims()
     if not hit:
         return
     report.deliveries += 1
@@ -211,6 +211,16 @@ def _kill(lives: Lives, report: Report) -> None:
         lives.go_on()
         lives.stop()
     lives.kill()
+
+
+def _expire_claims() -> None:
+    """As if the time had passed after which what a dead process claimed is anybody's."""
+    from django.db.models.functions import Now
+
+    from monitoring.models import NotificationChannel
+
+    _wait(lambda: not _is_connected(), "an end of what was killed")
+    NotificationChannel.objects.filter(claimed_until__gt=Now()).update(claimed_until=Now())
 
 
 def _deliveries() -> list[UUID]:
@@ -258,7 +268,7 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
     ends_at = time.monotonic() + END_SECONDS
     while not condition():
         assert time.monotonic() < ends_at, f"there was never {what}"
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def _seed(origin: str) -> None:
@@ -285,8 +295,7 @@ def _seed(origin: str) -> None:
 
 def expected_episodes(rule: AlertRule, *, calm_from: int, passes: int) -> Iterator[Episode]:
     """The alerts of a rule that nobody interrupts: rule, labels, and when each was pending, fired and ended."""
-    from monitoring.alerts.state_machine import INACTIVE, Change, evaluate
-    from monitoring.alerts.transitions import read_terms
+    from monitoring.alerts.state_machine import INACTIVE, Change, evaluate, read_terms
 
     statuses: dict[Any, Any] = {}
     for number in range(passes):

@@ -31,9 +31,7 @@ HOSTS: Final = ("a", "b", "c")
 # In passes: how long a host is above the threshold and below it, with a dip and a peak that are too short to count.
 _CYCLE: Final = (12, 14)
 _PASS_SECONDS: Final = 0.03
-_POLL_SECONDS: Final = 0.02
-# A delivery on loopback takes a hundredth of it.
-CLAIM: Final = timedelta(seconds=0.4)
+_POLL_SECONDS: Final = 0.04
 
 
 def value_at(number: int, host: str) -> float:
@@ -59,9 +57,8 @@ def main() -> None:
 
     django.setup()
     from monitoring.alerts import evaluator_thread  # noqa: F401 - loaded once for all
-    from monitoring.notifications import outbox
+    from monitoring.notifications import notifier  # noqa: F401
 
-    outbox.CLAIM_TIMES.update(dict.fromkeys(outbox.CLAIM_TIMES, CLAIM))
     process_id = 0
     for line in sys.stdin:
         match line.split():

@@ -27,6 +27,12 @@ def test_nothing_is_loaded_that_only_the_tests_packages_need() -> None:
     assert {"pygments", "requests", "rich"} & loaded("web") == set()
 
 
+def test_what_sends_notifications_is_loaded_when_there_is_one() -> None:
+    modules = loaded("runner")
+    assert "monitoring.notifications.notifier" in modules
+    assert {"aiohttp", "cryptography.fernet", "monitoring.notifications.delivery", "smtplib"} & modules == set()
+
+
 def test_a_web_process_has_the_console() -> None:
     assert {"agents.admin", "scheduling.admin"} <= loaded("web")
 

@@ -28,7 +28,7 @@ _SHARED_MODULES = {
     "the same part of each provider of models": "adapter error_mapping request",
     "a pure rule, and the engine's use of it": "prompt",
     "the tool is called so, and people choose it by name": "clock",
-    "what is read, and the command that prints it": "figures",
+    "what is read, and the command that prints it": "alerts figures",
     "the environment's, and a vendor's part of it": "config",
     "the port of a package that has several adapters": "interface",
     "the reads of one package's rows": "reading",

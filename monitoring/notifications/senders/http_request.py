@@ -47,8 +47,8 @@ async def send_request(client: GuardedClient, request: HttpRequest, *, secret: s
             total_seconds=TOTAL_SECONDS,
         )
     except AddressRefused as error:
-        hint = "a host in a private network must be listed in BANDSTAND_ALERT_HOSTS"
-        return DeliveryOutcome(error=f"{error.detail} ({hint})", is_permanent=True)
+        hint = "BANDSTAND_ALERT_HOSTS lists hosts of private networks."
+        return DeliveryOutcome(error=f"{error.detail} {hint}", is_permanent=True)
     except Unreachable as error:
         return DeliveryOutcome(error=error.detail)
     if 200 <= response.status < 300:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ValidationError
 
-from console.duration_field import DurationField, format_duration_exactly, parse_duration
+from console.duration_field import DurationField, parse_duration
+from foundation.durations import format_duration_exactly
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,16 @@ def test_a_secret_is_read_after_its_key_was_replaced() -> None:
     assert SecretCipher([NEW]).decrypt(SecretCipher([NEW, OLD]).encrypt("two", bound_to=HERE), bound_to=HERE) == "two"
 
 
+def test_a_secret_moves_to_the_present_key_once() -> None:
+    old = SecretCipher([OLD]).encrypt("one", bound_to=HERE)
+    new = SecretCipher([NEW, OLD]).reencrypt(old)
+    assert new is not None
+    assert SecretCipher([NEW]).decrypt(new, bound_to=HERE) == "one"
+    assert SecretCipher([NEW, OLD]).reencrypt(new) is None
+    with pytest.raises(SecretUnreadable):
+        SecretCipher([NEW]).reencrypt(old)
+
+
 @pytest.mark.parametrize("keys", [[OTHER], [OTHER, NEW]])
 def test_another_key_reads_nothing(keys: list[str]) -> None:
     with pytest.raises(SecretUnreadable, match="another key"):

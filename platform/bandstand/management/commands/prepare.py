@@ -12,6 +12,7 @@ from accounts.roles import sync_roles
 from bandstand import boot_checks, data_dir, databases, static_collection
 from foundation.advisory_locks import AdvisoryLock, advisory_lock
 from monitoring.alerts.built_in_rules import create_built_in_rules
+from monitoring.notifications.channel_secrets import reencrypt_secrets
 from monitoring.readiness import missing_migrations
 from scheduling import q2_sync
 
@@ -43,6 +44,7 @@ class Command(BaseCommand):
             q2_sync.sync_schedules()
             q2_sync.queue_heartbeat()
             create_built_in_rules()
+            reencrypt_secrets()
             if "bootstrap" in get_commands():
                 call_command("bootstrap", stdout=self.stdout)
         connection.close()

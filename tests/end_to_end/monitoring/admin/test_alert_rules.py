@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.urls import reverse
 
 from accounts.roles import Role
 from foundation.clock import now
-from monitoring.models import Alert, AlertRule, NotificationChannel
+from monitoring.models import Alert, AlertRule, GaugeSample, NotificationChannel
 from tests.support.consoles import button_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.support.people import agent
 
@@ -171,3 +172,63 @@ def test_an_id_of_no_rule_leads_to_the_list() -> None:
     builder = client_of("bob", Role.BUILDER)
     for key in ("0" * 32, "x"):
         assert builder.get(reverse("admin:monitoring_alertrule_change", args=[key])).status_code == 302
+
+
+# --- the preview ---
+
+
+def sample_queue(*values: float, minutes_ago: int = 60) -> None:
+    """Samples of the queue's depth, a minute apart, the first so many minutes ago."""
+    first = now() - timedelta(minutes=minutes_ago)
+    GaugeSample.objects.bulk_create(
+        GaugeSample(metric="queue_depth", at=first + timedelta(minutes=number), value=value)
+        for number, value in enumerate(values)
+    )
+
+
+PREVIEW = "/admin/monitoring/alertrule/preview/"
+QUEUE = {"metric": "queue_depth", "threshold": "10", "window_seconds": "0", "for_seconds": "2 min"}
+
+
+def test_the_preview_says_how_often_a_rule_would_have_fired_before_it_is_saved() -> None:
+    sample_queue(1, 2, 20, 21, 22, 23, 3, 1, 30, 1, 1)
+    builder = client_of("bob", Role.BUILDER)
+    fields = fields_of(builder.get(ADD).context["form"]) | QUEUE
+    page = text_of(builder.post(PREVIEW, fields))
+    assert "Would have fired once in the last 7 days" in page
+    assert "also held once for less than 2 min" in page
+    for text in ("Turns in the queue above 10, for 2 min", "fires above 10", "bs-chart__shade", "highest: 30"):
+        assert text in page, text
+    assert "Would not have fired" in text_of(builder.post(PREVIEW, fields | {"threshold": "40"}))
+    assert not AlertRule.objects.exists(), "nothing is saved"
+
+
+def test_without_script_a_button_shows_the_preview_in_the_page() -> None:
+    sample_queue(20, 21, 22, 23, 24, minutes_ago=5)
+    builder = client_of("bob", Role.BUILDER)
+    fields = fields_of(builder.get(ADD).context["form"]) | QUEUE | {"name": "queue", "_preview": "yes"}
+    answer = builder.post(ADD, fields)
+    page = text_of(answer)
+    assert "It would be firing now." in page
+    assert fields_of(answer.context["form"])["name"] == "queue"
+    assert not AlertRule.objects.exists()
+
+
+def test_the_preview_says_what_keeps_it_from_judging_and_does_not_mind_the_name() -> None:
+    builder = client_of("bob", Role.BUILDER)
+    fields = fields_of(builder.get(ADD).context["form"])
+    page = text_of(builder.post(PREVIEW, fields))
+    assert "Threshold: This field is required." in page
+    page = text_of(builder.post(PREVIEW, fields | QUEUE | {"clear_threshold": "99", "name": "X Y"}))
+    assert "Clear threshold: This rule fires at high values" in page
+    assert "Name:" not in page
+    assert "There are no values in the last 7 days." in text_of(builder.post(PREVIEW, fields | QUEUE))
+
+
+def test_the_page_of_a_rule_begins_with_what_it_would_have_done() -> None:
+    sample_queue(20, 21, 22, 23, 24, 1, 1)
+    rule = make_rule("queue", metric="queue_depth", threshold=10, window_seconds=0, for_seconds=60)
+    assert "Would have fired once" in text_of(client_of("vera", Role.VIEWER).get(page_of(rule)))
+    rule = make_rule("gone", metric="happiness")
+    page = text_of(client_of("eve", Role.VIEWER).get(page_of(rule)))
+    assert "could not be read" in page

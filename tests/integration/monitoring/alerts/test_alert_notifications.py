@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 
+from monitoring.alerts.alert_content import alert_url, rule_url
 from monitoring.models import Alert, AlertRule, Grouping, Notification, NotificationChannel, Silence
 from tests.support.alerts import START, Evaluations, make_channel, make_rule, queued
 
@@ -58,7 +60,7 @@ def test_what_a_notification_says(evaluations: Evaluations) -> None:
         "incident_key": str(alert.pk),
         "rule": "long_queue",
         "description": "Too many wait.",
-        "condition": "queue_depth above 10 over 1 min for 5 min",
+        "condition": "Turns in the queue above 10 over 1 min, for 5 min",
         "value": 12.5,
         "value_text": "12.5",
         "threshold": 10.0,
@@ -80,6 +82,16 @@ def test_what_a_notification_says(evaluations: Evaluations) -> None:
         "url": page,
         "runbook_url": "http://127.0.0.1:8000/admin/runbooks/#long_queue",
     }
+
+
+def test_addresses_in_notifications_are_those_of_the_console(evaluations: Evaluations) -> None:
+    rule = make_rule("full", make_channel(), group_by=["host"])
+    evaluations.after(0, {"a": 11.0, "b": 11.0})
+    content, alert = Notification.objects.get().content, Alert.objects.latest("id")
+    home = "http://127.0.0.1:8000"
+    assert alert_url(alert.pk) == home + reverse("admin:monitoring_alert_change", args=[alert.pk])
+    assert content["url"] == f"{home}{reverse('admin:monitoring_alert_changelist')}?rule={rule.pk}"
+    assert rule_url(rule) == home + reverse("admin:monitoring_alertrule_change", args=[rule.pk])
 
 
 def test_every_channel_that_is_enabled_has_a_row_of_its_own(evaluations: Evaluations) -> None:

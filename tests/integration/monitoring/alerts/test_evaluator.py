@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from structlog.testing import capture_logs
 
-from monitoring.alerts.evaluator import EvaluationPass, end_alerts, evaluate_due_rules
+from monitoring.alerts.evaluator import EvaluationPass, evaluate_due_rules
 from monitoring.alerts.transitions import MAX_OPEN_ALERTS
 from monitoring.models import Alert, AlertRule, GaugeSample, NoDataPolicy, Notification
 from tests.support.alerts import START, Evaluations, make_channel, make_rule, queued
@@ -168,18 +169,27 @@ def test_a_rule_that_is_disabled_ends_its_alerts_at_once(evaluations: Evaluation
     assert rule.evaluated_at == START + timedelta(seconds=600)
 
 
-def test_alerts_of_labels_that_a_rule_has_no_more_end(evaluations: Evaluations) -> None:
-    rule = make_rule("full", make_channel(), group_by=["host"])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"group_by": []}, [({"host": "a"}, "resolved"), ({}, "firing")]),
+        ({"labels": {"host": "a"}}, [({"host": "a"}, "resolved"), ({"host": "a"}, "firing")]),
+        ({"metric": "disk_used_percent"}, [({"host": "a"}, "resolved"), ({"host": "a"}, "firing")]),
+        ({"threshold": 20.0}, [({"host": "a"}, "resolved")]),
+        ({"threshold": 5.0, "window_seconds": 60}, [({"host": "a"}, "firing")]),
+    ],
+)
+def test_an_alert_of_a_rule_that_measures_something_else_by_now_ends(
+    evaluations: Evaluations, change: dict[str, Any], expected: list[Any]
+) -> None:
+    make_rule("full", make_channel(), group_by=["host"])
     evaluations.after(0, {"a": 11.0})
-    AlertRule.objects.update(group_by=[])
-    evaluations.after(30, 11.0)
-    assert [(alert.labels, alert.state) for alert in Alert.objects.order_by("id")] == [
-        ({"host": "a"}, "resolved"),
-        ({}, "firing"),
-    ]
-    end_alerts(rule, "the rule was changed")
-    assert states() == ["resolved", "resolved"]
-    assert [kind for kind, _ in queued()] == ["firing", "resolved"]
+    AlertRule.objects.update(**change)
+    evaluations.after(30, 11.0 if "group_by" in change else {"a": 11.0})
+    alerts = list(Alert.objects.order_by("id"))
+    assert [(alert.labels, alert.state) for alert in alerts] == expected
+    is_other = len(expected) == 2
+    assert alerts[0].resolution == ("the rule was changed" if is_other else "")
 
 
 def test_a_storm_of_labels_opens_a_bounded_number_of_alerts(evaluations: Evaluations) -> None:
@@ -189,7 +199,7 @@ def test_a_storm_of_labels_opens_a_bounded_number_of_alerts(evaluations: Evaluat
         evaluations.after(0, values)
         evaluations.after(30, values)
     assert states() == ["firing"] * MAX_OPEN_ALERTS
-    assert "alerts.refused" in {entry["event"] for entry in logs}
+    assert "alert_rule.limited" in {entry["event"] for entry in logs}
     [row] = Notification.objects.all()
     assert (row.content["alerts_count"], len(row.content["alerts"])) == (MAX_OPEN_ALERTS, 20)
 

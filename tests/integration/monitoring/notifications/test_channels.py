@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from accounts.actor import Actor
@@ -16,7 +20,7 @@ from foundation.clock import now
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
 from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
 from monitoring.notifications.channel_input import ChannelInput, describe_address
-from monitoring.notifications.channel_secrets import decrypt_secret
+from monitoring.notifications.channel_secrets import decrypt_secret, reencrypt_secrets
 from monitoring.notifications.channels import SavedChannel, delete_channel, save_channel, send_test
 from monitoring.notifications.notifier import deliver_due
 from monitoring.notifications.resend import resend_notification
@@ -101,6 +105,19 @@ def test_a_secret_beside_an_address_that_was_changed_in_the_row_is_not_used(ther
     assert "Enter the secret again." in DeliveryAttempt.objects.get().error
 
 
+def test_a_new_key_takes_over_the_secrets_of_the_previous_one() -> None:
+    row = save(secret=WEBHOOK_SECRET).channel
+    config = settings.BANDSTAND
+    new = SecretStr(base64.urlsafe_b64encode(bytes(32)).decode())
+    rotation = {"encryption_key": new, "encryption_key_previous": config.encryption_key}
+    with override_settings(BANDSTAND=config.model_copy(update=rotation)):
+        assert (reencrypt_secrets(), reencrypt_secrets()) == (1, 0)
+    assert reencrypt_secrets() == 0
+    with override_settings(BANDSTAND=config.model_copy(update={"encryption_key": new})):
+        row.refresh_from_db()
+        assert decrypt_secret(row) == WEBHOOK_SECRET
+
+
 def test_slack_s_address_is_a_secret_and_only_its_origin_is_shown() -> None:
     row = save(Kind.SLACK, SLACK_URL).channel
     assert (row.address, describe_address(row)) == ("https://hooks.slack.com:443", "hooks.slack.com:443")
@@ -136,6 +153,9 @@ def test_no_secret_stands_in_audit_logs_or_errors(there: Receiver) -> None:
         (Kind.WEBHOOK, {"address": "https://user:word@hooks.example.org/"}, "", "/address"),
         (Kind.WEBHOOK, {"address": "file:///etc/passwd"}, "", "/address"),
         (Kind.WEBHOOK, {"address": "https://2130706433/"}, "", "/address"),
+        (Kind.WEBHOOK, {"address": "https://169.254.169.254/latest"}, "", "/address"),
+        (Kind.WEBHOOK, {"address": "https://[::1]/"}, "", "/address"),
+        (Kind.WEBHOOK, {"address": "https://hooks.example.org:5432/"}, "", "/address"),
         (Kind.WEBHOOK, {}, "whsec_short", "/secret"),
         (Kind.WEBHOOK, {"name": "A name"}, "", "/name"),
         (Kind.WEBHOOK, {"name": "a" * 61}, "", "/name"),
@@ -200,6 +220,10 @@ def test_a_channel_in_use_is_not_deleted() -> None:
         delete_channel(SYSTEM, row.pk)
     rule.channels.clear()
     delete_channel(SYSTEM, other.pk)
+    waiting = queue(row)
+    with pytest.raises(Conflict, match="wait for it"):
+        delete_channel(SYSTEM, row.pk)
+    waiting.delete()
     delete_channel(SYSTEM, row.pk)
     assert last_audit().action == "notification_channel.deleted"
     with pytest.raises(NotFound):

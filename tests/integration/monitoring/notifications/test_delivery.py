@@ -10,12 +10,13 @@ from datetime import timedelta
 
 import pytest
 from django.db.models import F
+from pytest_django import DjangoAssertNumQueries
 
 from foundation.clock import now
-from monitoring.models import DeliveryAttempt, Notification, NotificationChannel
+from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
 from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.notifier import deliver_due
-from monitoring.notifications.outbox import INTERRUPTED, claim_deliveries, record_outcome
+from monitoring.notifications.outbox import INTERRUPTED, SKIPPED, claim_deliveries, queue_notification, record_outcome
 from tests.support.notifications import WEBHOOK_SECRET, Receiver, channel, content, queue, receiver
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +35,7 @@ def there() -> Iterator[Receiver]:
 def make_due() -> None:
     """As if every pause were over."""
     Notification.objects.update(due_at=now() - timedelta(seconds=1))
-    NotificationChannel.objects.update(attempted_at=None)
+    NotificationChannel.objects.update(attempted_at=None, claimed_until=None)
 
 
 def errors() -> list[str]:
@@ -164,6 +165,8 @@ def test_an_end_waits_for_its_beginning_and_others_do_not(there: Receiver) -> No
     queue(to, key="event-2", kind=Event.RESOLVED)
     queue(to, key="event-3", incident="incident-2")
     there.refuse(500)
+    assert deliver_due() == 0
+    NotificationChannel.objects.update(claimed_until=None)
     assert deliver_due() == 1
     make_due()
     assert deliver_due() == 2
@@ -194,3 +197,68 @@ def test_a_channel_that_is_switched_off_sends_nothing_but_tests(there: Receiver)
     assert deliver_due() == 1
     assert [request.json["type"] for request in there.requests] == ["alert.test"]
     assert sorted(errors()) == ["", "The channel is switched off."]
+
+
+def test_a_channel_that_fails_rests_and_what_waits_keeps_its_attempts(there: Receiver) -> None:
+    to = channel(Kind.WEBHOOK, there)
+    for number in range(3):
+        queue(to, key=f"event-{number}", incident=f"incident-{number}")
+    there.refuse(503, retry_after="30")
+    assert deliver_due() == 0
+    to.refresh_from_db()
+    assert to.claimed_until is not None
+    assert round((to.claimed_until - now()).total_seconds()) == 30
+    assert list(Notification.objects.order_by("created_at").values_list("attempts", flat=True)) == [1, 0, 0]
+    make_due()
+    assert deliver_due() == 3
+
+
+def test_what_waits_for_a_channel_that_has_failed_goes_to_the_fallback_as_one_message(there: Receiver) -> None:
+    other = channel(Kind.SLACK, there)
+    to = channel(Kind.WEBHOOK, there, fallback=other)
+    rule = AlertRule.objects.create(name="slow", metric="m", threshold=1)
+    at = now()
+    alert = Alert.objects.create(rule=rule, state="firing", pending_at=at, firing_at=at, evaluated_at=at)
+    for number in range(10):
+        queue(to, key=f"event-{number}", incident=f"incident-{number}").alerts.add(alert)
+    queue(other, key="event-3", incident="incident-3")
+    there.refuse(410)
+    deliver_due(channel_ids=[to.pk])
+    assert set(Notification.objects.filter(channel=to).values_list("state", flat=True)) == {State.FAILED}
+    assert sorted(errors()) == [SKIPPED] * 9 + ["The receiver answers 410."]
+    assert deliver_due() == 10
+    assert [request.path for request in there.requests] == ["/hooks/1", "/hooks/1"]
+    assert there.requests[1].json["text"] == "10 notifications: 10 firing, 0 resolved"
+    assert alert.notifications.filter(channel=other).count() == 9
+
+
+def test_a_look_at_an_empty_outbox_is_one_statement(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(1):
+        assert claim_deliveries(8) == []
+
+
+def test_times_that_cannot_be_hold_nothing_up(there: Receiver) -> None:
+    """As after a clock that was put back."""
+    to = channel(Kind.SLACK, there)
+    queue(to)
+    NotificationChannel.objects.update(
+        claimed_until=now() + timedelta(hours=2), attempted_at=now() + timedelta(hours=2)
+    )
+    assert deliver_due() == 1
+
+
+def test_several_events_of_one_kind_and_key_are_one() -> None:
+    to = channel(Kind.WEBHOOK)
+    queue(to)
+    assert queue_notification(to, kind=Event.FIRING, dedup_key="event-1", content=content()) is None
+    queue(to, kind=Event.RESOLVED)
+    queue(channel(Kind.WEBHOOK))
+    assert Notification.objects.count() == 3
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a.b", "a\r\nb", "a" * 101, "ü"])
+def test_a_key_that_a_header_would_not_take_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="A key of a notification"):
+        queue(channel(Kind.WEBHOOK), key=key)
+    with pytest.raises(ValueError, match="A key of a notification"):
+        queue(channel(Kind.WEBHOOK), incident=key)

@@ -1,6 +1,8 @@
 // The form of an alert rule: labels that the metric has not are hidden, and what the rule would have done is shown anew as
 // fields change.
 
+import { morph } from "../shared/morph.js";
+
 const PAUSE = 400;
 
 const form = document.getElementById("rule-form");
@@ -21,6 +23,15 @@ function follow() {
     }
   }
 
+  function show(html) {
+    const fresh = document.createElement("template");
+    fresh.innerHTML = html;
+    for (const details of fresh.content.querySelectorAll("details[data-key]")) {
+      details.open = preview.querySelector(`details[data-key="${CSS.escape(details.dataset.key)}"]`)?.open ?? false;
+    }
+    morph(preview, fresh.content);
+  }
+
   async function refresh() {
     asking?.abort();
     asking = new AbortController();
@@ -33,7 +44,7 @@ function follow() {
         signal: asking.signal,
       });
       if (!answer.ok) throw new Error(`status ${answer.status}`);
-      preview.innerHTML = await answer.text();
+      show(await answer.text());
     } catch (error) {
       if (error.name === "AbortError") return;
       const note = document.createElement("p");
@@ -48,6 +59,13 @@ function follow() {
     showLabels();
     clearTimeout(timer);
     timer = setTimeout(refresh, PAUSE);
+  });
+  // The same as the button does without script, but at once and in place.
+  form.querySelector("[name=_preview]").addEventListener("click", async (event) => {
+    event.preventDefault();
+    clearTimeout(timer);
+    await refresh();
+    preview.scrollIntoView({ block: "nearest" });
   });
   showLabels();
 }
