@@ -111,7 +111,7 @@ def audit_link(target_type: str, target_id: str, name: str = "") -> SafeString |
     target = audit_targets().get(target_type)
     label = f"{target.label if target else target_type} {name or target_id}"
     address = target.row_address(target_id) if target else None
-    return label if address is None else format_html('<a href="{}">{}</a>', address, label)
+    return label if address is None else format_html('<a class="bs-link" href="{}">{}</a>', address, label)
 
 
 def describe_entry(entry: AuditEntry) -> str:
