@@ -212,7 +212,7 @@ class AlertRuleAdmin(ConsoleAdmin):
             self,
             "console/alert_rule.html",
             title=str(rule) if rule else "Add alert rule",
-            opts=self.opts,
+            opts=self.opts if rule else None,
             original=rule,
             rule=rule,
             form=form,

@@ -224,7 +224,7 @@ class NotificationChannelAdmin(ConsoleAdmin):
             self,
             "console/channel.html",
             title=str(channel) if channel else "Add channel",
-            opts=self.opts,
+            opts=self.opts if channel else None,
             original=channel,
             channel=channel,
             form=form,

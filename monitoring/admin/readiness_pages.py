@@ -131,7 +131,7 @@ def _by_area(row: ReadinessRun) -> Iterator[tuple[Area, Iterator[CheckLine]]]:
 
 
 def _paragraphs(lines: Iterable[CheckLine]) -> SafeString:
-    return format_html_join("", "<p>{} <strong>{}:</strong> {}{}</p>", map(_parts, lines))
+    return format_html_join("", '<p class="bs-check">{} <strong>{}:</strong> {}{}</p>', map(_parts, lines))
 
 
 def _parts(line: CheckLine) -> tuple[SafeString, str, str, SafeString | str]:

@@ -98,11 +98,11 @@ def _sentences(rule: AlertRule, result: Backtest) -> Iterator[str]:
     if first is None:
         yield f"There are no values in the last {MAX_DAYS} days."
     times = len(result.firings)
-    if not times:
+    if not times and first is not None:
         yield f"Would not have fired in the last {MAX_DAYS} days."
-    elif times == 1:
+    if times == 1:
         yield f"Would have fired once in the last {MAX_DAYS} days, for {_duration(result.longest)}."
-    else:
+    elif times:
         longest = _duration(result.longest)
         yield f"Would have fired {times:,} times in the last {MAX_DAYS} days, the longest for {longest}."
     if result.dropped:

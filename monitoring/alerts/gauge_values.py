@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from agents.journal.queries import fetch
@@ -74,7 +74,7 @@ def read_gauge_values(
     for moment, label, value in _fetch(source, labels, group_by, min(at) - reach, max(at)):
         label_set = make_label_set((name, label) for name in group_by)
         samples.setdefault(label_set, []).append((moment, source.factor * value))
-    moments = np.array([_microseconds(moment) for moment in at])
+    moments = [_microseconds(moment) for moment in at]
     return {
         label_set: _values(source.over if window else None, rows, moments, reach // _MICROSECOND)
         for label_set, rows in samples.items()
@@ -96,21 +96,19 @@ def _fetch(
 
 
 def _values(
-    over: Over | None, samples: Sequence[tuple[int, float]], moments: NDArray[np.int64], reach: int
+    over: Over | None, samples: Sequence[tuple[int, float]], moments: Sequence[int], reach: int
 ) -> list[float | None]:
     """The value at each of `moments`, from the samples not older than `reach`; `over` None: the newest of them."""
-    times = np.array([moment for moment, _ in samples], dtype=np.int64)
-    values = np.array([value for _, value in samples])
-    starts, ends = np.searchsorted(times, moments - reach, "right"), np.searchsorted(times, moments, "right")
-    spans = zip(starts.tolist(), ends.tolist(), strict=True)
+    times, values = [moment for moment, _ in samples], [value for _, value in samples]
+    spans = [(bisect_right(times, moment - reach), bisect_right(times, moment)) for moment in moments]
     match over:
         case None:
-            return [float(values[end - 1]) if end > start else None for start, end in spans]
+            return [values[end - 1] if end > start else None for start, end in spans]
         case Over.MAX:
-            return [float(values[start:end].max()) if end > start else None for start, end in spans]
-    running = [0.0, *np.cumsum(values).tolist()]
-    sums = [(running[end] - running[start], end - start) for start, end in spans]
-    return [None if not count else total / count if over is Over.MEAN else total for total, count in sums]
+            return [max(values[start:end], default=None) for start, end in spans]
+    running = list(accumulate(values, initial=0.0))
+    totals = [(running[end] - running[start], end - start) for start, end in spans]
+    return [None if not count else total / count if over is Over.MEAN else total for total, count in totals]
 
 
 def _microseconds(moment: datetime) -> int:

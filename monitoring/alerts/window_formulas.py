@@ -1,72 +1,72 @@
-"""What is computed from the counters of the minutes in a window: shares, quantiles and sums. Pure, for many windows."""
+"""What is computed from the counters of the minutes in a window: shares, quantiles and sums. Pure.
+
+Sums over a window are differences of running sums, so that a day's window costs what five minutes' does. Plain Python:
+each process that evaluates rules would else load NumPy for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import add, sub
 from typing import Any, Final
 
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+from agents.domain.duration_buckets import BUCKET_COUNT
+from monitoring.figures import Histogram
 
-from agents.domain.duration_buckets import DURATION_BOUNDS
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
-
-_LOWER: Final = np.array([0.0, *DURATION_BOUNDS])
-_UPPER: Final = np.array([*DURATION_BOUNDS, np.inf])
 HOUR_MINUTES: Final = 60
+_NO_BUCKETS: Final = (0,) * BUCKET_COUNT
 
 
-@dataclass(frozen=True, slots=True)
 class MinuteSums:
-    """The counters of consecutive minutes: an array for each, with a row for each of `length` minutes. Minutes in which
-    nothing happened are 0, the shortest and the longest duration NaN."""
+    """The counters of `length` consecutive minutes; in those without a row nothing happened."""
 
-    length: int
-    columns: Mapping[str, Floats]
+    def __init__(self, length: int, minutes: Sequence[int], columns: Mapping[str, Iterable[Any]]) -> None:
+        """`columns` has the values of each counter in the order of `minutes`."""
+        self._columns: dict[str, Sequence[Any]] = {}
+        for name, values in columns.items():
+            if name.startswith(("min_", "max_")):
+                missing = math.inf if name.startswith("min_") else -math.inf
+                self._columns[name] = _spread(length, minutes, values, missing)
+            elif name.endswith("_buckets"):
+                rows = _spread(length, minutes, values, None)
+                self._columns[name] = list(accumulate(rows, _add_buckets, initial=_NO_BUCKETS))
+            else:
+                self._columns[name] = list(accumulate(_spread(length, minutes, map(float, values), 0.0), initial=0.0))
 
-    @classmethod
-    def from_rows(cls, length: int, minutes: Sequence[int], columns: Mapping[str, Any]) -> MinuteSums:
-        """Of the values of some `minutes`, a sequence or array of them for each counter."""
-        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
-        return cls(length, {name: _spread(name, values, minutes, length) for name, values in arrays.items()})
+    def total(self, name: str, start: int, end: int) -> float:
+        """The sum of a counter from minute `start` to before `end`."""
+        running = self._columns[name]
+        return float(running[end] - running[start])
 
-    def total(self, name: str, starts: Indices, ends: Indices) -> Floats:
-        """The sum of a counter in each window."""
-        column = self.columns[name]
-        running = np.concatenate([np.zeros_like(column[:1]), np.cumsum(column, axis=0)])
-        difference: Floats = running[ends] - running[starts]
-        return difference
+    def buckets(self, name: str, start: int, end: int) -> tuple[int, ...]:
+        """The sums of the buckets of a histogram."""
+        running = self._columns[name]
+        return tuple(map(sub, running[end], running[start]))
 
-    def lowest(self, name: str, starts: Indices, ends: Indices) -> Floats:
-        """The lowest value in each window; all windows are of one length."""
-        return -self._highest(-self.columns[name], starts, ends)
-
-    def highest(self, name: str, starts: Indices, ends: Indices) -> Floats:
-        """The highest value in each window; all windows are of one length."""
-        return self._highest(self.columns[name], starts, ends)
-
-    @staticmethod
-    def _highest(column: Floats, starts: Indices, ends: Indices) -> Floats:
-        minutes = int(ends[0] - starts[0])
-        filled = np.where(np.isnan(column), -np.inf, column)
-        highest: Floats = sliding_window_view(filled, minutes)[starts].max(axis=1)
-        return highest
+    def extreme(self, name: str, start: int, end: int) -> float | None:
+        """The lowest or the highest value, as the name of the counter says; None if there is none."""
+        choose: Callable[[Sequence[float]], float] = min if name.startswith("min_") else max
+        value = choose(self._columns[name][start:end])
+        return value if math.isfinite(value) else None
 
 
-def _spread(name: str, values: Floats, minutes: Sequence[int], length: int) -> Floats:
-    empty = np.nan if name.startswith(("min_", "max_")) else 0.0
-    column = np.full((length, *values.shape[1:]), empty)
-    column[np.asarray(minutes, dtype=np.int64)] = values
+def _spread(length: int, minutes: Sequence[int], values: Iterable[Any], missing: Any) -> list[Any]:
+    column = [missing] * length
+    for minute, value in zip(minutes, values, strict=True):
+        column[minute] = value
     return column
+
+
+def _add_buckets(running: tuple[int, ...], row: Sequence[int] | None) -> tuple[int, ...]:
+    return running if row is None else tuple(map(add, running, row))
 
 
 @dataclass(frozen=True, slots=True)
 class Percentage:
-    """What percent of `total` a `part` is; NaN where `total` is less than `minimum`."""
+    """What percent of `total` a `part` is; None where `total` is less than `minimum`."""
 
     part: str
     total: str
@@ -76,31 +76,27 @@ class Percentage:
     def counters(self) -> Sequence[str]:
         return (self.part, self.total)
 
-    def evaluate(self, sums: MinuteSums, starts: Indices, ends: Indices) -> Floats:
-        part, total = (sums.total(name, starts, ends) for name in self.counters)
-        percent: Floats = np.divide(100 * part, total, out=np.full(len(starts), np.nan), where=total >= self.minimum)
-        return percent
+    def evaluate(self, sums: MinuteSums, start: int, end: int) -> float | None:
+        total = sums.total(self.total, start, end)
+        return 100 * sums.total(self.part, start, end) / total if total >= self.minimum else None
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The sum of some counters, multiplied by `factor`, in the window or `per_hour`."""
+    """The sum of some counters, in the window or `per_hour`."""
 
     counters: Sequence[str]
     per_hour: bool = False
 
-    def evaluate(self, sums: MinuteSums, starts: Indices, ends: Indices) -> Floats:
-        total: Floats = np.zeros(len(starts))
-        for name in self.counters:
-            total = total + sums.total(name, starts, ends)
-        return total * HOUR_MINUTES / (ends - starts) if self.per_hour else total
+    def evaluate(self, sums: MinuteSums, start: int, end: int) -> float | None:
+        total = sum(sums.total(name, start, end) for name in self.counters)
+        return total * HOUR_MINUTES / (end - start) if self.per_hour else total
 
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """The duration in seconds that `share` of all do not exceed, as `monitoring.figures.Histogram.quantile` has it; NaN
-    where there are fewer than `minimum`. `name` is that of a histogram; with `bounded` its rollup has the shortest and
-    the longest duration, too."""
+    """The duration in seconds that `share` of all do not exceed; None where there are fewer than `minimum`. `name` is
+    that of a histogram; with `bounded` its rollup has the shortest and the longest duration, too."""
 
     name: str
     share: float
@@ -110,33 +106,13 @@ class Quantile:
     @property
     def counters(self) -> Sequence[str]:
         bounds = (f"min_{self.name}", f"max_{self.name}") if self.bounded else ()
-        return (self._buckets, *bounds)
+        return (f"{self.name.removesuffix('_seconds')}_buckets", *bounds)
 
-    @property
-    def _buckets(self) -> str:
-        return f"{self.name.removesuffix('_seconds')}_buckets"
-
-    def evaluate(self, sums: MinuteSums, starts: Indices, ends: Indices) -> Floats:
-        buckets = sums.total(self._buckets, starts, ends)
-        counts = buckets.sum(axis=1)
-        rank = self.share * counts
-        below = np.cumsum(buckets, axis=1)
-        reaches = (below >= rank[:, None]) & (buckets > 0)
-        number = np.where(reaches.any(axis=1), reaches.argmax(axis=1), buckets.shape[1] - 1)
-        rows = np.arange(len(counts))
-        inside = buckets[rows, number]
-        share = np.divide(
-            np.maximum(0, rank - below[rows, number] + inside), inside, out=np.ones(len(counts)), where=inside > 0
-        )
-        lowest, highest = self._bounds(sums, starts, ends, number)
-        values = lowest + share * np.maximum(0, highest - lowest)
-        return np.where(counts >= max(1, self.minimum), values, np.nan)
-
-    def _bounds(self, sums: MinuteSums, starts: Indices, ends: Indices, number: Indices) -> tuple[Floats, Floats]:
-        """Of the durations in each window's bucket `number`."""
-        lower, upper = _LOWER[number], _UPPER[number]
-        if not self.bounded:
-            return lower, np.where(np.isinf(upper), lower, upper)
-        shortest = sums.lowest(f"min_{self.name}", starts, ends)
-        longest = sums.highest(f"max_{self.name}", starts, ends)
-        return np.maximum(lower, shortest), np.maximum(np.minimum(upper, longest), lower)
+    def evaluate(self, sums: MinuteSums, start: int, end: int) -> float | None:
+        name, *bounds = self.counters
+        buckets = sums.buckets(name, start, end)
+        count = sum(buckets)
+        if count < self.minimum:
+            return None
+        shortest, longest = (sums.extreme(bound, start, end) for bound in bounds) if bounds else (None, None)
+        return Histogram(count, 0.0, shortest, longest, buckets).quantile(self.share)

@@ -6,17 +6,12 @@ minute while it lasts makes no difference.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
-
-from agents.domain.duration_buckets import BUCKET_COUNT
 from agents.domain.failures import SILENT_CLASSES
 from agents.journal.queries import fetch
 from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement
@@ -62,8 +57,8 @@ class Formula(Protocol):
         """The counters that it needs."""
         ...
 
-    def evaluate(self, sums: MinuteSums, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The value of each window, from the minute of its start to before that of its end; NaN where it has none."""
+    def evaluate(self, sums: MinuteSums, start: int, end: int) -> float | None:
+        """The value of the window from minute `start` to before `end`; None where it has none."""
         ...
 
 
@@ -87,15 +82,20 @@ def read_window_values(
     minutes = max(1, -(-window // MINUTE))
     ends = [window_end(moment) for moment in at]
     first, last = min(ends) - minutes * MINUTE, max(ends)
-    until, positions = np.unique([(end - first) // MINUTE for end in ends], return_inverse=True)
+    length = (last - first) // MINUTE
+    # Many times share a window.
+    until = {end: (end - first) // MINUTE for end in ends}
     values: dict[LabelSet, list[float | None]] = {}
     for label_set, rows in _read_rows(source, labels, group_by, first, last).items():
-        sums = _sum_minutes(source, rows, first, (last - first) // MINUTE)
-        computed = source.formula.evaluate(sums, until - minutes, until)
-        if group_by:
+        sums = _sum_minutes(source, rows, first, length)
+        computed = {
+            end: source.formula.evaluate(sums, number - minutes, number)
             # A group without anything is not there; without groups, its number is 0.
-            computed = np.where(sums.total(_PRESENT, until - minutes, until) > 0, computed, np.nan)
-        values[label_set] = [None if math.isnan(value) else value for value in computed[positions].tolist()]
+            if not group_by or sums.total(_PRESENT, number - minutes, number)
+            else None
+            for end, number in until.items()
+        }
+        values[label_set] = [computed[end] for end in ends]
     return values
 
 
@@ -105,13 +105,11 @@ def window_end(moment: datetime) -> datetime:
 
 
 def _sum_minutes(source: WindowSource, rows: Sequence[_Row], first: datetime, length: int) -> MinuteSums:
-    columns: dict[str, Sequence[Any] | NDArray[np.float64]] = {
-        name: np.zeros((0, BUCKET_COUNT) if name.endswith("_buckets") else 0) for name in (_PRESENT, *_counters(source))
-    }
-    if rows:
-        columns = dict(zip(columns, ([1] * len(rows), *zip(*(row[1] for row in rows), strict=True)), strict=True))
+    names = _counters(source)
+    columns = zip(*(counters for _, counters in rows), strict=True) if rows else ((),) * len(names)
     start = int(first.timestamp()) // 60
-    return MinuteSums.from_rows(length, [minute - start for minute, _ in rows], columns)
+    minutes = [minute - start for minute, _ in rows]
+    return MinuteSums(length, minutes, {_PRESENT: [1] * len(rows), **dict(zip(names, columns, strict=True))})
 
 
 def _counters(source: WindowSource) -> list[str]:

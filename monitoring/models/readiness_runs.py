@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from foundation.ids import new_id
 
 # Its process has ended without a result: all parts of a run are bounded by less.
-INTERRUPTED_AFTER: Final = timedelta(minutes=4)
+INTERRUPTED_AFTER: Final = timedelta(minutes=3)
 
 
 class ReadinessRun(models.Model):

@@ -81,7 +81,8 @@ def _begin(actor: Actor, agent_slug: str | None) -> tuple[ReadinessRun, Sequence
             )
             record_audit(actor, "readiness.checked", target=run)
     except IntegrityError:
-        raise Conflict("The checks are under way already; their result is there in a minute.") from None
+        detail = "The checks are under way already. One whose process was killed counts as such for three minutes."
+        raise Conflict(detail) from None
     return run, candidates
 
 

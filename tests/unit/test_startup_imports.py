@@ -33,6 +33,10 @@ def test_what_sends_notifications_is_loaded_when_there_is_one() -> None:
     assert {"aiohttp", "cryptography.fernet", "monitoring.notifications.delivery", "smtplib"} & modules == set()
 
 
+def test_only_who_computes_vectors_or_values_of_metrics_loads_numpy() -> None:
+    assert "numpy" not in loaded("runner") | loaded("web")
+
+
 def test_a_web_process_has_the_console() -> None:
     assert {"agents.admin", "scheduling.admin"} <= loaded("web")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from base64 import b64encode
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ from monitoring.alerts.evaluator import evaluate_rules
 from monitoring.models import Alert, AlertRule, GaugeSample, NotificationChannel
 from monitoring.notifications.channel_secrets import encrypt_secret
 from monitoring.notifications.notifier import deliver_due
+from monitoring.notifications.senders.webhook import make_secret
 from monitoring.performance.situation import database_now
 from monitoring.readiness_validator.scratch.scratch_receiver import scratch_receiver
 from monitoring.readiness_validator.scratch.trial_bench import TrialBench
@@ -41,7 +40,7 @@ async def try_alert(bench: TrialBench) -> dict[str, Any]:
 def _create_rule(address: str) -> tuple[NotificationChannel, AlertRule]:
     kind = NotificationChannel.Kind.WEBHOOK
     channel = NotificationChannel(name="readiness", kind=kind, address=address, for_tests=True)
-    channel.secret = encrypt_secret(channel, f"whsec_{b64encode(secrets.token_bytes(24)).decode()}")
+    channel.secret = encrypt_secret(channel, make_secret())
     channel.save()
     rule = AlertRule.objects.create(name="readiness", metric=_METRIC, threshold=_THRESHOLD, window_seconds=0)
     rule.channels.set([channel])
