@@ -133,13 +133,13 @@ def purge_audit_before(cutoff: datetime, *, limit: int = 5_000) -> int:
 def search_condition(term: str) -> RawSQL | None:
     """The condition that an entry holds every word of `term`, or one that begins so: what was done, who did it, the
     name and id of what it was done to, and the details. None, if there is no word."""
-    words = split_words(term)
-    if not words:
+    lexemes = split_words(term)
+    if not lexemes:
         return None
     return RawSQL(
         "accounts_audit_document(action, actor, target_type, target_id, target_name, detail) "
         "@@ to_tsquery('simple', %s)",
-        [_tsquery(words)],
+        [_tsquery(lexemes)],
         output_field=BooleanField(),
     )
 
@@ -149,8 +149,8 @@ def split_words(text: str) -> list[str]:
     return text.translate(_SIGNS).split()
 
 
-def _tsquery(words: Sequence[str]) -> str:
-    return " & ".join(f"'{word}':*" for word in words)  # quotes and backslashes are signs, and in no word
+def _tsquery(lexemes: Sequence[str]) -> str:
+    return " & ".join(f"'{lexeme}':*" for lexeme in lexemes)  # quotes and backslashes are signs, and in no word
 
 
 @transaction.atomic
@@ -169,7 +169,7 @@ def erase_person(user: User, *, pseudonym: str) -> int:
         "name_json": json.dumps(name, ensure_ascii=False),
         "email_json": json.dumps(email, ensure_ascii=False),
         "pseudonym_json": json.dumps(pseudonym, ensure_ascii=False),
-        "words": " | ".join(f"({_tsquery(words)})" for text in (name, email) if (words := split_words(text))),
+        "words": " | ".join(f"({_tsquery(lexemes)})" for text in (name, email) if (lexemes := split_words(text))),
     }
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL bandstand.audit_erasure = 'on'")

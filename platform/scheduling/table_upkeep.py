@@ -93,7 +93,7 @@ def _maintain(table: DueTable) -> bool:
     """Whether it was done: not, if somebody has locked the table."""
     options = "SKIP_LOCKED, ANALYZE" if table.analyze else "SKIP_LOCKED"
     command = f"VACUUM ({options})" if table.vacuum else "ANALYZE (SKIP_LOCKED)"
-    before, started = _treated_at(table), monotonic()
+    previous_time, started = _treated_at(table), monotonic()
     try:
         with statement_timeout(SECONDS), connection.cursor() as cursor:
             cursor.execute("SET vacuum_cost_delay = '2ms'")  # that of autovacuum
@@ -106,7 +106,7 @@ def _maintain(table: DueTable) -> bool:
             raise
         log.warning("table.maintenance_timed_out", table=table.name, command=command)
         return False
-    if _treated_at(table) == before:
+    if _treated_at(table) == previous_time:
         return False
     log.info("table.maintained", table=table.name, command=command, seconds=round(monotonic() - started, 3))
     return True

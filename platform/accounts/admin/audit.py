@@ -109,9 +109,9 @@ class AuditEntryAdmin(ExportableAdmin):
 def audit_link(target_type: str, target_id: str, name: str = "") -> SafeString | str:
     """A row that an entry is about, in words: "turn 01a2…"; a link where such rows have a page in the console."""
     target = audit_targets().get(target_type)
-    words = f"{target.label if target else target_type} {name or target_id}"
+    label = f"{target.label if target else target_type} {name or target_id}"
     address = target.row_address(target_id) if target else None
-    return words if address is None else format_html('<a href="{}">{}</a>', address, words)
+    return label if address is None else format_html('<a class="bs-link" href="{}">{}</a>', address, label)
 
 
 def describe_entry(entry: AuditEntry) -> str:
@@ -145,7 +145,8 @@ def _describe_size() -> str:
     if size.oldest is None:
         return "There are no entries yet."
     retention = f"Entries are kept for {days:,} days" if days else "Entries are kept for ever"
+    entries = "1 entry" if size.entries == 1 else f"{size.entries:,} entries"
     return (
-        f"{size.entries:,} entries since {size.oldest:%Y-%m-%d}, {filesizeformat(size.size)} in the database. "
+        f"{entries} since {size.oldest:%Y-%m-%d}, {filesizeformat(size.size)} in the database. "
         f"{retention} (BANDSTAND_AUDIT_DAYS)."
     )

@@ -26,7 +26,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = "audit entry"
-        verbose_name_plural = "audit trail"
+        verbose_name_plural = "audit entries"
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["target_id", "-id"], name="audit_of_target"),

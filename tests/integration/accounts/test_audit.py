@@ -130,8 +130,8 @@ def test_an_entry_leads_to_what_it_is_about_and_to_what_it_names() -> None:
     address = f"/admin/agents/bulkaction/{bulk.pk}/change/"
     assert f'href="{address}"' in vera.get("/admin/accounts/auditentry/").content.decode()
     page = vera.get(f"/admin/accounts/auditentry/{entry.pk}/change/").content.decode()
-    assert f'<a href="{address}">' in page
-    assert f'<div>new turn: <a href="/admin/agents/turn/{key}/change/">turn {key}</a></div>' in page
+    assert f'<a class="bs-link" href="{address}">' in page
+    assert f'<div>new turn: <a class="bs-link" href="/admin/agents/turn/{key}/change/">turn {key}</a></div>' in page
     assert "<div>was: failed</div>" in page
     assert "<div>rows: 3</div>" in page
     assert "<div>bulk action: none</div>" in page
