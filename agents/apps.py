@@ -84,6 +84,7 @@ JOBS = (
         "Forgets what was to be asked once, 30 days after its time.",
         "schedules deleted",
         every_minutes=1440,
+        retentions=(Retention("Schedules that were to ask once", "30 days after their time"),),
     ),
     Job(
         "delete old counters",
@@ -184,6 +185,7 @@ class AgentsConfig(AppConfig):
             Entry("Conversations", 4, "Steps", "agents.step", "footprint"),
             Entry("Conversations", 5, "Events", "agents.event", "list_alt"),
             Entry("Conversations", 6, "Memories", "memory.memory", "psychology"),
+            Entry("Conversations", 7, "Turn schedules", "agents.turnschedule", "schedule"),
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),

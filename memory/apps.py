@@ -1,8 +1,14 @@
 """The app `memory`: its scheduled jobs, and what it registers with the platform."""
 
 from django.apps import AppConfig
+from django.urls import reverse
 
 from foundation.job_registry import Job, register
+
+
+def _memories_address(_owner_id: str) -> str:
+    return reverse("admin:memory_memory_changelist")
+
 
 JOBS = (
     Job(
@@ -74,7 +80,7 @@ class MemoryConfig(AppConfig):
         registry.register(*health_checks.CHECKS)
         register_audit_targets(
             AuditTarget("memory", "memory", "admin:memory_memory_change"),
-            AuditTarget("memoryowner", "memories"),
+            AuditTarget("memoryowner", "memories", address=_memories_address),
             AuditTarget("memorypool", "memory pool", "admin:memory_memorypool_change"),
         )
         for job in JOBS:

@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.conf import settings
+from django.urls import reverse
 
 from foundation.durations import format_days
 from foundation.job_registry import Job, Retention, register
@@ -11,6 +12,10 @@ def _spans_kept() -> str:
 
 def _samples_kept() -> str:
     return format_days(settings.BANDSTAND.sample_days)
+
+
+def _apply_modes_address(_policy_id: str) -> str:
+    return reverse("admin:monitoring_recommendation_apply_modes")
 
 
 JOBS = (
@@ -46,6 +51,7 @@ JOBS = (
         "monitoring.alerts.alert_retention.purge_alerts",
         "Deletes alerts that ended, their notifications and silences after 90 days.",
         "rows deleted",
+        retentions=(Retention("Alerts that ended, notifications and silences", "90 days"),),
         cron="40 3 * * *",
     ),
 )
@@ -65,6 +71,7 @@ READINESS_JOB = Job(
     "monitoring.readiness_validator.runs.purge_runs",
     "Deletes the results of readiness checks after 90 days.",
     "results deleted",
+    retentions=(Retention("Results of readiness checks", "90 days"),),
     cron="55 3 * * *",
 )
 
@@ -94,7 +101,7 @@ class MonitoringConfig(AppConfig):
             AuditTarget("debugmode", "debug mode", "admin:monitoring_debugmode_change"),
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
             AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
-            AuditTarget("recommendationpolicy", "recommendation policy"),
+            AuditTarget("recommendationpolicy", "recommendation policy", address=_apply_modes_address),
             AuditTarget("alertrule", "alert rule", "admin:monitoring_alertrule_change"),
             AuditTarget("silence", "silence", "admin:monitoring_silence_change"),
             AuditTarget("notification", "notification", "admin:monitoring_notification_change"),
@@ -103,9 +110,9 @@ class MonitoringConfig(AppConfig):
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
-            Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
+            Entry("Agents", 4, "Trace settings", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
-            Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
+            Entry("Operations", 6, "Debug modes", "monitoring.debugmode", "manage_search"),
             Entry("Operations", 7, "Readiness", "monitoring.readinessrun", "checklist"),
         )
         register_entries(

@@ -11,6 +11,7 @@ from agents.admin import (
     routes,
     runners,
     sessions,
+    turn_schedules,
     turns,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "routes",
     "runners",
     "sessions",
+    "turn_schedules",
     "turns",
 ]

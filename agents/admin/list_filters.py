@@ -333,6 +333,7 @@ class WordsFilter(TextFilter):
     title = "words"
     parameter_name = "words"
     placeholder = '"exact phrase" begin* -without'
+    is_private = True
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(request, *args)

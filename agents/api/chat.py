@@ -9,10 +9,10 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from accounts.actor import Scope
-from agents.api.turn_schedules import UPCOMING, describe
+from agents.api.turn_schedules import UPCOMING
 from agents.domain.serialization import moment
 from agents.sessions import read_window
-from agents.sessions.turn_schedules import check_timing
+from agents.sessions.turn_schedules import check_timing, describe_schedule_timing
 from foundation.clock import now
 from markdown_rendering import render
 from rest.pagination import limit_parameter
@@ -76,7 +76,7 @@ class TimingView(ApiView):
             cron=query.get("cron", ""), time_zone=query.get("time_zone", "UTC"), once_at=query.get("at")
         )
         upcoming = [moment(at) for at in timing.upcoming(after=now(), count=UPCOMING)]
-        return json_response({"description": describe(timing), "upcoming": upcoming})
+        return json_response({"description": describe_schedule_timing(timing), "upcoming": upcoming})
 
 
 def _clip(window: dict[str, Any]) -> None:

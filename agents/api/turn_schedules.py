@@ -14,10 +14,10 @@ from accounts.actor import Actor, Scope
 from agents.domain.serialization import moment
 from agents.models import TurnSchedule
 from agents.sessions.turn_schedules import (
-    Timing,
     access_schedule,
     create_schedule,
     delete_schedule,
+    describe_schedule_timing,
     pause_schedule,
     resume_schedule,
     schedule_state,
@@ -34,8 +34,6 @@ from rest.request_body import read_body
 from rest.responses import json_response, no_content
 from rest.serializers import IdField, Input, MomentField, TextField, read_input
 from rest.views import ApiView
-from scheduling.timing import read_time_zone
-from scheduling.timing_descriptions import describe_timing, place_name
 
 SCHEDULES = Order("schedules", ("id",), descending=True)
 # So many times are in `upcoming`.
@@ -62,14 +60,6 @@ class ScheduleChange(Input):
     time_zone = TextField(required=False)
 
 
-def describe(timing: Timing) -> str:
-    """When a schedule is fired, in words: "every weekday 08:00, Zurich", "once, 24 December 2026 08:00, Zurich"."""
-    if timing.once_at is None:
-        return describe_timing(None, timing.cron, timing.time_zone)
-    local = timing.once_at.astimezone(read_time_zone(timing.time_zone))
-    return f"once, {local:%-d %B %Y %H:%M}, {place_name(timing.time_zone)}"
-
-
 def schedule_shape(schedule: TurnSchedule) -> dict[str, Any]:
     """The JSON of a schedule with its agent."""
     timing, upcoming = timing_of(schedule), []
@@ -83,7 +73,7 @@ def schedule_shape(schedule: TurnSchedule) -> dict[str, Any]:
         "cron": schedule.cron or None,
         "at": moment(schedule.once_at) if schedule.once_at else None,
         "time_zone": schedule.time_zone,
-        "description": describe(timing),
+        "description": describe_schedule_timing(timing),
         "state": schedule_state(schedule).value,
         "upcoming": [moment(at) for at in upcoming],
         "missed": schedule.missed,

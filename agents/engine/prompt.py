@@ -143,7 +143,7 @@ def build_request(
     tools_text = serialize_tools(tools)
     tool_tokens = count(tools_text) if tools else 0
     blocks = (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions))
-    message_tokens = window - _reserve(window, max_output_tokens, release.context_policy) - tool_tokens
+    message_tokens = window - reserve_for_answer(window, max_output_tokens, release.context_policy) - tool_tokens
     if tools and message_tokens < window // 4:
         # Tools never cost the instructions and the question: the provider, who knows its window, may refuse instead.
         message_tokens = max(message_tokens, min(_least_tokens(blocks, context, count), window))
@@ -209,7 +209,7 @@ def _least_tokens(blocks: Sequence[Block], context: TurnContext, count: Count) -
     return sum(count(text) + 2 * TOKENS_PER_MESSAGE for text in texts)
 
 
-def _reserve(window: int, max_output_tokens: int | None, policy: ContextPolicy) -> int:
+def reserve_for_answer(window: int, max_output_tokens: int | None, policy: ContextPolicy) -> int:
     """Tokens of the window that are kept free for the answer."""
     return min(max_output_tokens or policy.answer_tokens, window // 2)
 

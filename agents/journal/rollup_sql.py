@@ -176,8 +176,7 @@ def _sum(counter: str) -> str:
     return f"r.{counter} + excluded.{counter}"
 
 
-def total(counter: str) -> str:
-    """The expression that adds a counter up over rows of a rollup."""
+def _total(counter: str) -> str:
     if counter.startswith("min_"):
         return f"min({counter})"
     if counter.startswith("max_"):
@@ -200,13 +199,13 @@ def read_statement(
     rollup: Rollup, *, groups: Mapping[str, str], counts: Mapping[str, str], counters: Iterable[str] | None = None
 ) -> str:
     """The SELECT of the sums of `counters` (None: of all), after those of `counts`, by `groups`: expressions over the
-    columns `at` and the keys.
+    columns `at` and the keys; `counts` over these counters, too.
 
     Its parameters: `widths`, `firsts` and `lasts` are the ranges of rollups; the live tail counts from `since` to
     `until`, if not null; `agent` and `release` select, if not null.
     """
-    keys, columns, grouped = ", ".join(rollup.keys), ", ".join(rollup.counters), ", ".join(groups.values())
-    totals = [total(counter) for counter in (rollup.counters if counters is None else counters)]
+    names = list(rollup.counters if counters is None else counters)
+    keys, columns, grouped = ", ".join(rollup.keys), ", ".join(names), ", ".join(groups.values())
     tail = f"""
         NOT t.compacted AND t.finished_at IS NOT NULL AND t.finished_at >= %(since)s
         AND {_SELECTED.format(agent="r.agent_id", release="t.release_id")}"""
@@ -222,9 +221,9 @@ WITH {_facts(tail)}, rows AS (
         OFFSET 0
     ) c
     UNION ALL
-    SELECT date_trunc('minute', ended_at, 'UTC'), {", ".join((keys, *rollup.counters.values()))} FROM {rollup.facts}
-    WHERE ended_at >= %(since)s AND (%(until)s::timestamptz IS NULL OR ended_at < %(until)s)
+    SELECT date_trunc('minute', ended_at, 'UTC'), {", ".join((keys, *(rollup.counters[name] for name in names)))}
+    FROM {rollup.facts} WHERE ended_at >= %(since)s AND (%(until)s::timestamptz IS NULL OR ended_at < %(until)s)
     GROUP BY {", ".join(map(str, range(1, len(rollup.keys) + 2)))}
 )
-SELECT {", ".join((*groups.values(), *counts.values(), *totals))} FROM rows{order}
+SELECT {", ".join((*groups.values(), *counts.values(), *map(_total, names)))} FROM rows{order}
 """

@@ -17,6 +17,7 @@ from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
 from agents.journal.rollups import count_before_deletion
 from agents.models import (
+    Agent,
     AgentSession,
     Event,
     Feedback,
@@ -80,15 +81,21 @@ def insert_session(
     agent = visible_agents(actor).select_related("live_release").filter(slug=agent_slug).first()
     if agent is None:
         raise InvalidInput("There is no such agent.", pointer="/agent")
-    return AgentSession.objects.create(
-        id=session_id or new_id(),
+    return insert_session_row(
+        agent,
         user_id=actor.user_id,
-        agent=agent,
-        release=release_for(agent, str(actor.user_id)),
+        session_id=session_id or new_id(),
         title=_clean_title(title),
         metadata=_clean_metadata({} if metadata is None else metadata),
         listed=listed,
         expires_at=expires_at,
+    )
+
+
+def insert_session_row(agent: Agent, *, user_id: int, session_id: UUID, **values: Any) -> AgentSession:
+    """Insert a session with `agent`, which has a live release, for a caller that has checked everything else."""
+    return AgentSession.objects.create(
+        id=session_id, user_id=user_id, agent=agent, release=release_for(agent, str(user_id)), **values
     )
 
 

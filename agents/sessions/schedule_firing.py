@@ -8,7 +8,7 @@ one was killed, finds the turn by it, too. Rights and limits are those that its 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,17 +18,17 @@ import orjson
 import structlog
 from django.db import IntegrityError, InterfaceError, connection, transaction
 
-from accounts.actor import Actor, Scope
+from accounts.actor import Scope
 from accounts.permissions import SCOPE_PERMISSIONS, held_permissions_sql, permission_scopes
 from agents.domain.message_parts import text_part
 from agents.domain.states import Priority, WhenBusy
 from agents.domain.titles import make_title
 from agents.journal.admission import NewTurn
 from agents.journal.queries import fetch
-from agents.models import TurnSchedule
+from agents.models import Agent, TurnSchedule
 from agents.sessions.accept import Accepted, accept_new, find_replay
-from agents.sessions.crud import insert_session
-from foundation.errors import BandstandError, Conflict, Forbidden, InvalidInput, NotFound, OurFault
+from agents.sessions.crud import insert_session_row
+from foundation.errors import BandstandError, Conflict, Forbidden, NotFound, OurFault
 from foundation.graphemes import cut_text
 from foundation.ids import derive_id, new_id
 from ratelimits import guard_message
@@ -46,6 +46,7 @@ LONGEST_RETRY_SECONDS: Final = 900.0
 # More are not counted: after a long time without a scheduler this would take longer than to send the messages.
 MAX_MISSED: Final = 200
 LONGEST_ERROR: Final = 200
+NOT_FOR_YOU: Final = "You may not use this agent any more, or the chat is gone."
 
 CLAIM_DUE: Final = f"""
 WITH due AS (
@@ -59,9 +60,9 @@ WITH due AS (
     FROM due WHERE s.id = due.id
     RETURNING s.*
 )
-SELECT c.id, c.user_id, u.username, u.is_active, {held_permissions_sql(SCOPE_PERMISSIONS)}, a.slug, c.agent_session_id,
-       c.text, c.cron, c.time_zone, c.next_at, c.attempts, statement_timestamp()
-FROM c JOIN accounts_user u ON u.id = c.user_id JOIN agents_agent a ON a.id = c.agent_id
+SELECT c.id, c.user_id, u.is_active, {held_permissions_sql(SCOPE_PERMISSIONS)}, c.agent_id, c.agent_session_id, c.text,
+       c.cron, c.time_zone, c.next_at, c.attempts, statement_timestamp()
+FROM c JOIN accounts_user u ON u.id = c.user_id
 ORDER BY c.next_at, c.id
 """  # noqa: S608 - put together from a constant; values are parameters
 
@@ -95,10 +96,9 @@ class DueSchedule:
 
     id: UUID
     user_id: int
-    username: str
     is_active: bool
     permissions: list[str]
-    agent_slug: str
+    agent_id: UUID
     session_id: UUID | None
     text: str
     cron: str
@@ -131,7 +131,8 @@ def fire_due_schedules(*, limit: int = BATCH) -> int:
     what is not recorded then is fired again a minute later, and finds what was sent.
     """
     claimed = claim_due_schedules(limit=limit)
-    record_firings([fire(due) for due in claimed])
+    agents = read_agents(claimed)
+    record_firings([fire(due, agents) for due in claimed])
     return len(claimed)
 
 
@@ -140,11 +141,19 @@ def claim_due_schedules(*, limit: int) -> list[DueSchedule]:
     return [DueSchedule(*row) for row in fetch(CLAIM_DUE, {"limit": limit, "seconds": CLAIM_SECONDS})]
 
 
-def fire(due: DueSchedule) -> Firing:
-    """Send the message of `due`, unless it was sent before. Raises `InterfaceError` for a lost connection."""
+def read_agents(claimed: Sequence[DueSchedule]) -> dict[UUID, Agent]:
+    """The agents that sessions may be begun with, by id, of those that are asked in a new session."""
+    asked = {due.agent_id for due in claimed if due.session_id is None}
+    usable = Agent.objects.filter(pk__in=asked, archived_at__isnull=True, live_release__isnull=False)
+    return usable.select_related("live_release").in_bulk() if asked else {}
+
+
+def fire(due: DueSchedule, agents: Mapping[UUID, Agent]) -> Firing:
+    """Send the message of `due`, unless it was sent before; `agents` is what `read_agents` returns. Raises
+    `InterfaceError` for a lost connection."""
     try:
         new = _build_turn(due)
-        return Firing(due, new.session_id, _send(due, new))
+        return Firing(due, new.session_id, _send(due, agents, new))
     except BandstandError as error:
         retry_seconds = None
         if error.retryable and due.attempts < MAX_ATTEMPTS:
@@ -198,28 +207,30 @@ def _build_turn(due: DueSchedule) -> NewTurn:
     )
 
 
-def _send(due: DueSchedule, new: NewTurn) -> Accepted:
+def _send(due: DueSchedule, agents: Mapping[UUID, Agent], new: NewTurn) -> Accepted:
     if due.attempts > 1 and (first := find_replay(new)) is not None:
         return first
     if due.attempts > MAX_ATTEMPTS:
         raise OurFault("It was begun several times, and never ended.")
     if not due.is_active:
         raise Forbidden("Your account is closed.")
-    actor = Actor.user(user_id=due.user_id, name=due.username, scopes=permission_scopes(due.permissions))
-    if Scope.CHAT not in actor.scopes:
+    if Scope.CHAT not in permission_scopes(due.permissions):
         raise Forbidden("You may not use the chat any more.")
+    agent = agents.get(due.agent_id)
+    if due.session_id is None and agent is None:
+        raise NotFound(NOT_FOR_YOU)
     guard_message(user_id=due.user_id, key_id=None, session_id=due.session_id, size_bytes=len(due.text.encode()))
     try:
-        return accept_new(new) if due.session_id is not None else _begin_session(actor, due, new)
-    except (NotFound, InvalidInput):
-        raise NotFound("You may not use this agent any more, or the chat is gone.") from None
+        return accept_new(new) if due.session_id is not None or agent is None else _begin_session(agent, new)
+    except NotFound:
+        raise NotFound(NOT_FOR_YOU) from None
 
 
-def _begin_session(actor: Actor, due: DueSchedule, new: NewTurn) -> Accepted:
-    """Both in one commit, so that no refusal leaves an empty session."""
+def _begin_session(agent: Agent, new: NewTurn) -> Accepted:
+    """Both in one commit, so that no refusal leaves an empty session: such as for an agent that is now for others."""
     try:
         with transaction.atomic():
-            insert_session(actor, agent_slug=due.agent_slug, session_id=new.session_id)
+            insert_session_row(agent, user_id=new.user_id, session_id=new.session_id)
             return accept_new(new)
     except IntegrityError:
         # Another worker, whose claim is over, has begun it just now.

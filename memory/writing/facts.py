@@ -164,7 +164,7 @@ def revise(
         else:
             supersede_locked([memory.pk], by=stored.id)
         if not is_own(actor, memory.owner):
-            record_audit(actor, "memory.revised", target=memory, detail={"new": str(stored.id)})
+            record_audit(actor, "memory.revised", target=memory, detail={"new_memory": str(stored.id)})
     return replace(stored, superseded=(memory.pk,))
 
 

@@ -96,7 +96,7 @@ def merge_memories(actor: Actor, memory_ids: Sequence[UUID], *, into: UUID) -> M
     if memory.trust < Trust.DEFAULT or memory.valid_until is not None or memory.expires_at is not None:
         raise InvalidInput("Nobody would recall it, or not for long: others cannot be merged into it.", pointer="/into")
     merge_locked(memory, ids)
-    record_audit(actor, "memory.merged", target=memory, detail={"merged": [str(pk) for pk in ids]})
+    record_audit(actor, "memory.merged", target=memory, detail={"merged_memory": [str(pk) for pk in ids]})
     return access_memory(actor, into)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from console.views import row_url
 from console.widgets import Select, action
 from foundation.errors import BandstandError
 from monitoring.models import ReadinessRun
-from monitoring.readiness_validator.check_lines import CheckLine, CheckOutcome
+from monitoring.readiness_validator.check_lines import Area, CheckLine, CheckOutcome
 from monitoring.readiness_validator.runs import read_lines, start_run
 from monitoring.role_permissions import RUN_READINESS
 
@@ -96,13 +97,13 @@ class ReadinessRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="checks")
     def display_lines(self, row: ReadinessRun) -> SafeString | str:
-        """One table for each area: each check has passed, or says what to do."""
+        """A heading for each area: each check has passed, or says what to do."""
         if row.status == ReadinessRun.Status.RUNNING:
             return "The checks are under way. This page shows their result when it is there."
         if not row.lines:
             return "The process that ran them has ended before they were done. Run them again."
-        tables = [(area.value.capitalize(), _table(list(lines))) for area, lines in _by_area(row)]
-        return format_html_join("", '<h3 class="bs-heading">{}</h3>{}', tables)
+        areas = [(area.value.capitalize(), _paragraphs(lines)) for area, lines in _by_area(row)]
+        return format_html_join("", '<h3 class="bs-heading">{}</h3>{}', areas)
 
     def has_run_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(RUN_READINESS)
@@ -125,20 +126,15 @@ class ReadinessRunAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(row_url(row))
 
 
-def _by_area(row: ReadinessRun) -> Any:
+def _by_area(row: ReadinessRun) -> Iterator[tuple[Area, Iterator[CheckLine]]]:
     return groupby(read_lines(row), key=lambda line: line.area)
 
 
-def _table(lines: list[CheckLine]) -> SafeString:
-    rows = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td><td>{}{}</td></tr>', map(_cells, lines))
-    return format_html(
-        '<table class="bs-rows bs-stacked"><thead><tr><th scope="col">check</th><th scope="col">result</th>'
-        '<th scope="col">what was seen, and what to do</th></tr></thead><tbody>{}</tbody></table>',
-        rows,
-    )
+def _paragraphs(lines: Iterable[CheckLine]) -> SafeString:
+    return format_html_join("", "<p>{} <strong>{}:</strong> {}{}</p>", map(_parts, lines))
 
 
-def _cells(line: CheckLine) -> tuple[str, SafeString, str, SafeString | str]:
+def _parts(line: CheckLine) -> tuple[SafeString, str, str, SafeString | str]:
     name = f"{line.agent}: {line.name}" if line.agent else line.name
     remedy = format_html("<br><strong>What to do:</strong> {}", line.remedy) if line.remedy else ""
-    return name, badge(line.outcome.value, _LEVELS[line.outcome]), line.message, remedy
+    return badge(line.outcome.value, _LEVELS[line.outcome]), name, line.message, remedy

@@ -96,7 +96,6 @@ class RecommendationAdmin(ReadOnlyAdmin):
         """With a card of each process above the list."""
         moment = now()
         context = {
-            "title": "Performance",
             "as_of": moment,
             "process_cards": [_card(process) for process in read_processes(moment)],
         }

@@ -13,7 +13,7 @@ from health_checks.check import Link
 from monitoring.alerts.gauge_values import Across, GaugeSource, Over, read_gauge_values
 from monitoring.alerts.label_sets import LabelSet
 from monitoring.alerts.window_formulas import Percentage, Quantile, Total
-from monitoring.alerts.window_values import Formula, WindowSource, read_window_values
+from monitoring.alerts.window_values import FAILED, Formula, WindowSource, read_window_values
 from monitoring.sampling.gauge_samples import Gauge
 
 
@@ -110,7 +110,7 @@ _ALL: Final = (
         "The percentage of the turns that ended in the window and failed or expired, without those that operators "
         "failed. No data where none ended.",
         unit=Unit.PERCENT,
-        formula=Percentage("failed", "turns"),
+        formula=Percentage(FAILED, "turns"),
         page=_FAILED_PAGE,
     ),
     _turns(
@@ -156,7 +156,7 @@ _ALL: Final = (
         "Turns failed",
         "How many turns failed or expired in the window, without those that operators failed.",
         unit=Unit.NUMBER,
-        formula=Total(("failed",)),
+        formula=Total((FAILED,)),
         page=_FAILED_PAGE,
     ),
     _turns(
@@ -181,7 +181,7 @@ _ALL: Final = (
         "The percentage of the calls of models and tools that ended in the window and failed, counted when their turns "
         f"have ended. No data below {MIN_CALLS} calls.",
         unit=Unit.PERCENT,
-        formula=Percentage("failed", "calls", minimum=MIN_CALLS),
+        formula=Percentage(FAILED, "calls", minimum=MIN_CALLS),
     ),
     _calls(
         "operation_seconds_p95",

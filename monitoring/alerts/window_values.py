@@ -7,7 +7,7 @@ minute while it lasts makes no difference.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from agents.domain.duration_buckets import BUCKET_COUNT
 from agents.domain.failures import SILENT_CLASSES
 from agents.journal.queries import fetch
-from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement, total
+from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement
 from agents.models import Agent, Release, RollupWidth
 from monitoring.alerts.label_sets import LabelSet, make_label_set
 from monitoring.alerts.window_formulas import MinuteSums
@@ -28,24 +28,30 @@ MINUTE: Final = timedelta(minutes=1)
 # A turn that ends in the last moment of a minute is committed a little later.
 SETTLE: Final = timedelta(seconds=5)
 
-_MINUTE_OF_ROW: Final = "date_trunc('minute', at, 'UTC')"
-# What metrics count besides the counters of the rollups.
-_COUNTS: Final[Mapping[str, Mapping[str, str]]] = {
-    TURNS.table: {
-        "failed": "coalesce(sum(turns) FILTER (WHERE status IN ('failed', 'expired') "
+# Whole minutes since 1970: it is cheaper to read than a time.
+_MINUTE_OF_ROW: Final = "(extract(epoch FROM at) / 60)::bigint"
+# What metrics count besides the counters of the rollups, and the counter that it is part of.
+_FAILED: Final[Mapping[str, tuple[str, str]]] = {
+    TURNS.table: (
+        "coalesce(sum(turns) FILTER (WHERE status IN ('failed', 'expired') "
         "AND error_class <> ALL(%(quiet)s)), 0)::bigint",
-    },
-    CALLS.table: {
-        "failed": "coalesce(sum(calls) FILTER (WHERE error_class <> '' AND error_class <> ALL(%(quiet)s)), 0)::bigint",
-    },
+        "turns",
+    ),
+    CALLS.table: (
+        "coalesce(sum(calls) FILTER (WHERE error_class <> '' AND error_class <> ALL(%(quiet)s)), 0)::bigint",
+        "calls",
+    ),
 }
 # The labels, and the keys of the rollups that have their values.
 _KEYS: Final = {"agent": "agent_id", "release": "release_id", "operation": "operation", "name": "name"}
 _SELECTED_BY_ID: Final = ("agent", "release")
 # A counter of our own: 1 for each minute that has a row.
 _PRESENT: Final = "present"
+# Turns or calls, without those that raise no alert.
+FAILED: Final = "failed"
 
-_Row = tuple[datetime, Sequence[Any]]
+# The minute since 1970, and the counters of the formula.
+_Row = tuple[int, Sequence[Any]]
 
 
 class Formula(Protocol):
@@ -100,12 +106,21 @@ def window_end(moment: datetime) -> datetime:
 
 def _sum_minutes(source: WindowSource, rows: Sequence[_Row], first: datetime, length: int) -> MinuteSums:
     columns: dict[str, Sequence[Any] | NDArray[np.float64]] = {
-        name: np.zeros((0, BUCKET_COUNT) if name.endswith("_buckets") else 0)
-        for name in (_PRESENT, *source.formula.counters)
+        name: np.zeros((0, BUCKET_COUNT) if name.endswith("_buckets") else 0) for name in (_PRESENT, *_counters(source))
     }
     if rows:
-        columns = dict(zip(columns, zip(*((1, *counters) for _, counters in rows), strict=True), strict=True))
-    return MinuteSums.from_rows(length, [(moment - first) // MINUTE for moment, _ in rows], columns)
+        columns = dict(zip(columns, ([1] * len(rows), *zip(*(row[1] for row in rows), strict=True)), strict=True))
+    start = int(first.timestamp()) // 60
+    return MinuteSums.from_rows(length, [minute - start for minute, _ in rows], columns)
+
+
+def _counters(source: WindowSource) -> list[str]:
+    """The names of what is read for each minute, in the order of the columns."""
+    names = [name for name in source.formula.counters if name != FAILED]
+    if FAILED not in source.formula.counters:
+        return names
+    counter = _FAILED[source.rollup.table][1]
+    return [FAILED, *dict.fromkeys((*names, counter))]
 
 
 def _read_rows(
@@ -119,25 +134,27 @@ def _read_rows(
     # The statement selects by agent and release only. What is selected by another label has one value after that.
     selected = {label: value for label, value in labels.items() if label not in _SELECTED_BY_ID}
     keys = [label for label in _KEYS if label in group_by or label in selected]
-    records = _fetch(source, selection, keys, first, last)
-    names = _read_names(keys, records)
-    for moment, *values in records:
-        of_labels = {label: names.get(value, str(value)) for label, value in zip(keys, values, strict=False)}
+    by_key: dict[tuple[Any, ...], list[_Row]] = {}
+    width = 1 + len(keys)
+    for record in _fetch(source, selection, keys, first, last):
+        by_key.setdefault(record[1:width], []).append((record[0], record[width:]))
+    names = _read_names(keys, by_key)
+    for key, minutes in by_key.items():
+        of_labels = {label: names.get(value, str(value)) for label, value in zip(keys, key, strict=True)}
         if all(of_labels[label] == value for label, value in selected.items()):
-            label_set = make_label_set((label, of_labels[label]) for label in group_by)
-            rows.setdefault(label_set, []).append((moment, values[len(keys) :]))
+            rows[make_label_set((label, of_labels[label]) for label in group_by)] = minutes
     return rows
 
 
 def _fetch(
     source: WindowSource, selection: Mapping[str, UUID], labels: Sequence[str], first: datetime, last: datetime
 ) -> list[tuple[Any, ...]]:
-    counts, counters = _COUNTS[source.rollup.table], source.formula.counters
+    names = _counters(source)
     statement = read_statement(
         source.rollup,
         groups={"at": _MINUTE_OF_ROW, **{_KEYS[label]: _KEYS[label] for label in labels}},
-        counts={name: counts.get(name) or total(name) for name in counters},
-        counters=(),
+        counts={FAILED: _FAILED[source.rollup.table][0]} if FAILED in names else {},
+        counters=[name for name in names if name != FAILED],
     )
     params = {
         "widths": [RollupWidth.MINUTE.value],
@@ -172,14 +189,14 @@ def _select(labels: Mapping[str, str]) -> dict[str, UUID] | None:
     return selection
 
 
-def _read_names(labels: Sequence[str], records: Iterable[Sequence[Any]]) -> dict[Any, str]:
+def _read_names(labels: Sequence[str], keys: Collection[Sequence[Any]]) -> dict[Any, str]:
     """The slugs of agents, and of releases with their numbers, by their ids."""
     names: dict[Any, str] = {}
     if "agent" in labels:
-        ids = {record[1 + labels.index("agent")] for record in records}
+        ids = {key[labels.index("agent")] for key in keys}
         names.update(Agent.objects.filter(pk__in=ids).values_list("pk", "slug"))
     if "release" in labels:
-        ids = {record[1 + labels.index("release")] for record in records}
+        ids = {key[labels.index("release")] for key in keys}
         releases = Release.objects.filter(pk__in=ids).values_list("pk", "agent__slug", "number")
         names.update((pk, f"{slug}/{number}") for pk, slug, number in releases)
     return names

@@ -69,7 +69,7 @@ class TraceSettings(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Tracing of {self.agent}"
+        return f"Trace settings of {self.agent}"
 
     def audit_name(self) -> str:
         """The agent's name."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from time import monotonic, sleep
 from typing import Final
@@ -32,7 +31,8 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS: Final = 3.0
 MAX_DELIVERIES: Final = 8
 STATEMENT_SECONDS: Final = 5.0
-STOP_SECONDS: Final = 8.0
+# What is under way for longer is left, and sent again when its claim has run out.
+STOP_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.5
 
 
@@ -69,9 +69,16 @@ def wait_until_delivered(notification_ids: Collection[UUID], *, seconds: float) 
 class Notifier(threading.Thread):
     """Claims, delivers and records. Without a database nothing is claimed, and outcomes wait to be recorded."""
 
-    def __init__(self, process: Process | None = None, *, poll_seconds: float = POLL_SECONDS) -> None:  # noqa: ARG002
+    def __init__(
+        self,
+        process: Process | None = None,  # noqa: ARG002 - as the registry calls it
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
         super().__init__(name="notifier", daemon=True)
         self._poll_seconds = poll_seconds
+        self._stop_seconds = stop_seconds
         self._stopping = False
         # Something has happened: a delivery has ended, or the process does.
         self._wake = threading.Event()
@@ -83,20 +90,18 @@ class Notifier(threading.Thread):
         """Finish the deliveries under way and end, within some seconds."""
         self._stopping = True
         self._wake.set()
-        self.join(STOP_SECONDS)
+        self.join(self._stop_seconds + 2)
 
     def run(self) -> None:
-        executor = ThreadPoolExecutor(MAX_DELIVERIES, thread_name_prefix="notification")
         while not self._stopping:
             self._record()
-            self._guard(lambda: self._start_due(executor))
+            self._guard(self._start_due)
             self._wake.wait(self._poll_seconds)
             self._wake.clear()
         self._record()
-        while self._under_way and self._wake.wait(STOP_SECONDS):
+        while self._under_way and self._wake.wait(self._stop_seconds):
             self._wake.clear()
             self._record()
-        executor.shutdown(wait=False)
         connection.close()
 
     def _guard(self, work: Callable[[], object]) -> None:
@@ -111,10 +116,11 @@ class Notifier(threading.Thread):
         finally:
             close_old_connections()
 
-    def _start_due(self, executor: ThreadPoolExecutor) -> None:
+    def _start_due(self) -> None:
         for claim in claim_deliveries(MAX_DELIVERIES - self._under_way):
             self._under_way += 1
-            executor.submit(self._deliver, claim)
+            # Not of an executor, whose threads hold up the end of the process until the last receiver has answered.
+            threading.Thread(target=self._deliver, args=(claim,), name="notification", daemon=True).start()
 
     def _deliver(self, claim: DeliveryClaim) -> None:
         from monitoring.notifications.delivery import deliver, read_delivery_settings

@@ -98,7 +98,7 @@ def _read_readable(turn_ids: Sequence[UUID]) -> tuple[Mapping[UUID, Sequence[Tra
         raise
     except Exception:
         if len(turn_ids) == 1:
-            log.exception("trace.not_read", turn=str(turn_ids[0]))
+            log.exception("trace.skipped", turn=str(turn_ids[0]))
             return {}, 1
     each = [_read_readable([turn_id]) for turn_id in turn_ids]
     return {turn_id: trace for traces, _ in each for turn_id, trace in traces.items()}, sum(n for _, n in each)

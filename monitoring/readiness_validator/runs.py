@@ -20,7 +20,7 @@ from foundation.errors import Conflict
 from monitoring.models import ReadinessRun
 from monitoring.models.readiness_runs import INTERRUPTED_AFTER
 from monitoring.readiness_validator.candidates import ReleaseCandidate, read_draft, read_live_releases
-from monitoring.readiness_validator.check_lines import CheckLine, has_failed
+from monitoring.readiness_validator.check_lines import Area, CheckLine, has_failed
 from monitoring.role_permissions import RUN_READINESS
 
 log = structlog.get_logger(__name__)
@@ -29,22 +29,23 @@ KEEP_RUNS: Final = timedelta(days=90)
 INSTALLATION: Final = "the installation"
 
 
-def run_now(actor: Actor, *, agent_slug: str | None = None) -> ReadinessRun:
-    """Check the draft of the agent, or all live releases, and return the result once it is there.
+def run_now(actor: Actor, *, agent_slug: str | None = None, areas: Sequence[Area] = tuple(Area)) -> ReadinessRun:
+    """Check the draft of the agent, or all live releases, in `areas`, and return the result once it is there.
 
     Raises `Forbidden`, `NotFound`, and `Conflict` while another run is under way.
     """
     run, candidates = _begin(actor, agent_slug)
-    _carry_out(run.pk, candidates)
+    _carry_out(run.pk, candidates, areas)
     run.refresh_from_db()
     return run
 
 
-def start_run(actor: Actor, *, agent_slug: str | None = None) -> ReadinessRun:
+def start_run(actor: Actor, *, agent_slug: str | None = None, areas: Sequence[Area] = tuple(Area)) -> ReadinessRun:
     """Like `run_now`, in a thread of this process; returns the run as it begins. The result is in its row later."""
     run, candidates = _begin(actor, agent_slug)
     # A process that ends takes the thread with it: the run is interrupted, which the next one notes.
-    threading.Thread(target=_carry_out_in_thread, args=(run.pk, candidates), name="readiness", daemon=True).start()
+    arguments = (run.pk, candidates, areas)
+    threading.Thread(target=_carry_out_in_thread, args=arguments, name="readiness", daemon=True).start()
     return run
 
 
@@ -84,12 +85,12 @@ def _begin(actor: Actor, agent_slug: str | None) -> tuple[ReadinessRun, Sequence
     return run, candidates
 
 
-def _carry_out(run_id: UUID, candidates: Sequence[ReleaseCandidate]) -> None:
+def _carry_out(run_id: UUID, candidates: Sequence[ReleaseCandidate], areas: Sequence[Area]) -> None:
     # Imported late: the checks load the models' adapters, which most processes never need.
     from monitoring.readiness_validator.area_checks import make_scope, validate
 
     try:
-        lines = validate(make_scope(candidates))
+        lines = validate(make_scope(candidates), areas)
     except BaseException:
         _finish(run_id, ReadinessRun.Status.INTERRUPTED, [])
         raise
@@ -101,9 +102,9 @@ def _finish(run_id: UUID, status: ReadinessRun.Status, lines: Sequence[CheckLine
     running.update(status=status, finished_at=Now(), lines=[line.dump() for line in lines])
 
 
-def _carry_out_in_thread(run_id: UUID, candidates: Sequence[ReleaseCandidate]) -> None:
+def _carry_out_in_thread(run_id: UUID, candidates: Sequence[ReleaseCandidate], areas: Sequence[Area]) -> None:
     try:
-        _carry_out(run_id, candidates)
+        _carry_out(run_id, candidates, areas)
     except DATABASE_FAULTS as error:
         log.warning("readiness_run.not_stored", reason=str(error))
     except Exception:

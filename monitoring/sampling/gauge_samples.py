@@ -124,7 +124,7 @@ FROM (
     UNION ALL SELECT 'event_lag_seconds', '{}', lag FROM recent WHERE lag IS NOT NULL
     UNION ALL SELECT 'dropped_spans', '{}', dropped FROM recent
     UNION ALL SELECT 'failed_notifications', '{}', count(*) FROM monitoring_notification, previous
-    WHERE state = 'failed' AND finished_at > previous.at
+    WHERE state = 'failed' AND kind <> 'test' AND finished_at > previous.at
 ) gauge
 """
 

@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.urls import NoReverseMatch, reverse
 
 from foundation.durations import format_days
 from foundation.job_registry import Job, Retention, register
@@ -10,6 +11,20 @@ from foundation.job_registry import Job, Retention, register
 def _audit_kept() -> str:
     days = settings.BANDSTAND.audit_days
     return format_days(days) if days else "for ever"
+
+
+def _locked_out_address(_bucket_id: str) -> str:
+    return reverse("admin:accounts_user_lockouts")
+
+
+def _list_address(content_type_id: str) -> str | None:
+    from django.contrib.contenttypes.models import ContentType
+
+    try:
+        kind = ContentType.objects.get_for_id(int(content_type_id))
+        return reverse(f"admin:{kind.app_label}_{kind.model}_changelist")
+    except (ContentType.DoesNotExist, NoReverseMatch):
+        return None
 
 
 JOBS = (
@@ -56,8 +71,8 @@ class AccountsConfig(AppConfig):
             AuditTarget("user", "user", "admin:accounts_user_change"),
             AuditTarget("group", "group", "admin:auth_group_change"),
             AuditTarget("apikey", "API key", "admin:accounts_apikey_change"),
-            AuditTarget("bucket", "address"),
-            AuditTarget("contenttype", "list"),
+            AuditTarget("bucket", "address", address=_locked_out_address),
+            AuditTarget("contenttype", "list", address=_list_address),
         )
         register_entries(
             Entry("Users", 1, "Users", "accounts.user", "person"),

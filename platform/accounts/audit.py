@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import string
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection, transaction
-from django.db.models import Model
+from django.db.models import BooleanField, Model
+from django.db.models.expressions import RawSQL
+from django.urls import reverse
 
 from accounts.actor import Actor
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, User
 from foundation.graphemes import cut_text
 from foundation.ids import lowest_id
 
@@ -19,6 +23,8 @@ _PURGE: Final = """
 DELETE FROM accounts_auditentry WHERE id IN (
     SELECT id FROM accounts_auditentry WHERE id < %(last)s AND at < %(cutoff)s ORDER BY id LIMIT %(limit)s)
 """
+# The signs that part words, as `accounts_audit_words` has them.
+_SIGNS: Final = str.maketrans(dict.fromkeys(string.punctuation, " "))
 # An exact count of a small table; the planner's of a large one.
 _SIZE: Final = """
 SELECT (SELECT at FROM accounts_auditentry ORDER BY id LIMIT 1),
@@ -29,14 +35,38 @@ FROM pg_class WHERE oid = 'accounts_auditentry'::regclass
 """
 
 
+_ERASE: Final = """
+UPDATE accounts_auditentry SET
+    actor = CASE WHEN user_id = %(user)s OR actor = %(name)s THEN %(pseudonym)s ELSE actor END,
+    target_name = CASE WHEN target_type = 'user' AND target_id = %(user)s::text OR target_name = %(name)s
+                  THEN %(pseudonym)s ELSE target_name END,
+    detail = replace(
+        replace(detail::text, %(name_json)s, %(pseudonym_json)s), %(email_json)s, %(pseudonym_json)s
+    )::jsonb
+WHERE user_id = %(user)s OR actor = %(name)s OR (target_type = 'user' AND target_id = %(user)s::text)
+   OR accounts_audit_document(action, actor, target_type, target_id, target_name, detail)
+      @@ to_tsquery('simple', %(words)s)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditTarget:
-    """A kind of row that entries refer to: the name of its model, its label, and the URL name of its page in the
-    console, if it has one."""
+    """A kind of row that entries refer to: the name of its model, its label, and where its rows are in the console.
+
+    `page` is the URL name of a row's page. For kinds of rows without pages `address` returns that of another page which
+    shows the row, by its id; None: there is none.
+    """
 
     model_name: str
     label: str
     page: str | None = None
+    address: Callable[[str], str | None] | None = None
+
+    def row_address(self, target_id: str) -> str | None:
+        """The address of the row in the console, or None."""
+        if self.address is not None:
+            return self.address(target_id)
+        return None if self.page is None else reverse(self.page, args=[target_id])
 
 
 _targets: dict[str, AuditTarget] = {}
@@ -52,12 +82,14 @@ def audit_targets() -> dict[str, AuditTarget]:
     return dict(_targets)
 
 
-def record_audit(actor: Actor, action: str, *, target: Model, detail: Mapping[str, Any] | None = None) -> AuditEntry:
+def record_audit(
+    actor: Actor, action: str, *, target: Model, target_name: str | None = None, detail: Mapping[str, Any] | None = None
+) -> AuditEntry:
     """Record that `actor` did `action` ("release.published") to `target`, a saved row; return the entry.
 
     Call it inside the transaction of the action, so that neither is committed without the other. `detail` is JSON,
-    without secrets and without the content of conversations. The target is named by its model's `audit_name()` if it
-    has one, else by `str()`.
+    without secrets and without the content of conversations. The target is named by `target_name`, else by its model's
+    `audit_name()` if it has one, else by `str()`.
     """
     payload = dict(detail or {})
     if actor.key_id is not None:
@@ -68,7 +100,7 @@ def record_audit(actor: Actor, action: str, *, target: Model, detail: Mapping[st
         action=action,
         target_type=target._meta.model_name or "",
         target_id=str(target.pk),
-        target_name=_target_name(target),
+        target_name=_target_name(target) if target_name is None else cut_text(target_name, 200),
         detail=payload,
     )
 
@@ -96,6 +128,55 @@ def purge_audit_before(cutoff: datetime, *, limit: int = 5_000) -> int:
         deleted: int = cursor.rowcount
         cursor.execute("SET LOCAL bandstand.audit_retention = 'off'")
     return deleted
+
+
+def search_condition(term: str) -> RawSQL | None:
+    """The condition that an entry holds every word of `term`, or one that begins so: what was done, who did it, the
+    name and id of what it was done to, and the details. None, if there is no word."""
+    words = split_words(term)
+    if not words:
+        return None
+    return RawSQL(
+        "accounts_audit_document(action, actor, target_type, target_id, target_name, detail) "
+        "@@ to_tsquery('simple', %s)",
+        [_tsquery(words)],
+        output_field=BooleanField(),
+    )
+
+
+def split_words(text: str) -> list[str]:
+    """The words of `text` as the index has them: parted by signs and spaces."""
+    return text.translate(_SIGNS).split()
+
+
+def _tsquery(words: Sequence[str]) -> str:
+    return " & ".join(f"'{word}':*" for word in words)  # quotes and backslashes are signs, and in no word
+
+
+@transaction.atomic
+def erase_person(user: User, *, pseudonym: str) -> int:
+    """Replace the names of `user` in all entries, theirs and others', by `pseudonym`; return the number of entries.
+
+    Part of a person's erasure: what was done, when and to which row stays. Names are replaced where they are the whole
+    value: of the actor, of the target, and of each detail. All other changes of entries are refused by a trigger of the
+    table. The order with the deletion of the account does not matter, as long as `user` still has its id and name.
+    """
+    name, email = user.get_username(), user.email or user.get_username()
+    values: dict[str, Any] = {
+        "user": user.pk,
+        "name": name,
+        "pseudonym": pseudonym,
+        "name_json": json.dumps(name, ensure_ascii=False),
+        "email_json": json.dumps(email, ensure_ascii=False),
+        "pseudonym_json": json.dumps(pseudonym, ensure_ascii=False),
+        "words": " | ".join(f"({_tsquery(words)})" for text in (name, email) if (words := split_words(text))),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL bandstand.audit_erasure = 'on'")
+        cursor.execute(_ERASE, values)
+        changed: int = cursor.rowcount
+        cursor.execute("SET LOCAL bandstand.audit_erasure = 'off'")
+    return changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from bandstand.web.body_limit import BodyLimitMiddleware
 from bandstand.web.cookies import CookieFilterMiddleware
 from bandstand.web.fair_requests import FairRequestsMiddleware
 from bandstand.web.lifecycle import Lifespan, lifecycle
+from bandstand.web.loop_liveness import LoopLiveness
 from bandstand.web.proxies import ProxyHeadersMiddleware
 from bandstand.web.requests import RequestIdMiddleware
 from bandstand.web.static_files import StaticFiles
@@ -41,6 +42,9 @@ async def _close_relay() -> None:
 # Started first, so that it ends last.
 background_work = BackgroundWorkPart(lifecycle, relay.hub_figures)
 lifecycle.register("background work", start=background_work.start, stop=background_work.stop)
+# Ends after all answers have: one that drains is no reason to be killed.
+liveness = LoopLiveness(settings.BANDSTAND.liveness_file)
+lifecycle.register("liveness", start=liveness.start, stop=liveness.stop)
 lifecycle.register("relay", drain=_close_subscriptions, stop=_close_relay)
 _http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, prefix=settings.STATIC_URL)
 lifecycle.register("static files", start=_http.load)

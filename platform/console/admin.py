@@ -21,6 +21,7 @@ from django.utils.text import capfirst
 
 from console.list_head import ListTab
 from console.list_parameters import UnknownFilter, filter_parameters
+from console.navigation import list_title
 from console.widgets import ModelAdmin
 from foundation.errors import BandstandError
 
@@ -73,8 +74,9 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     actions_on_top = True
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Titled by what it lists."""
-        title = capfirst(str(self.opts.verbose_name_plural))
+        """Titled as in the sidebar, else by what it lists."""
+        title = list_title(self.opts.app_label, str(self.opts.model_name))
+        title = title or capfirst(str(self.opts.verbose_name_plural))
         context = {"title": title, "media": LIST_MEDIA, **(extra_context or {})}
         return super().changelist_view(request, context)
 

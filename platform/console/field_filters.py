@@ -23,6 +23,8 @@ class FieldFilter(admin.SimpleListFilter):
     """A filter with one form field. The list needs `list_filter_submit`."""
 
     template = "unfold/filters/filters_field.html"
+    # Its value is words of conversations, which the audit trail must not hold.
+    is_private = False
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: type[Model], model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)

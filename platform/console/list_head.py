@@ -33,11 +33,15 @@ class TabLink:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A filter in use, or the search: `title` and `value` in words, and the `address` of the list without it."""
+    """A filter in use, or the search: `title` and `value` in words, and the `address` of the list without it.
+
+    `is_private`: the value is what somebody searched for, and may stand in nothing that is kept.
+    """
 
     title: str
     value: str
     address: str
+    is_private: bool = False
 
 
 def tab_links(changelist: ChangeList) -> list[TabLink]:
@@ -62,11 +66,13 @@ def chips(changelist: ChangeList) -> list[Chip]:
 
 def _chips(changelist: ChangeList) -> Iterator[Chip]:
     if changelist.query:
-        yield Chip("search", changelist.query, _address(changelist, {SEARCH_VAR: None}))
+        yield Chip("search", changelist.query, _address(changelist, {SEARCH_VAR: None}), is_private=True)
     for spec in changelist.filter_specs:
         names = [str(name) for name in spec.expected_parameters() if changelist.params.get(str(name), "")]
         if names:
-            yield Chip(str(spec.title), _value_label(changelist, spec), _address(changelist, dict.fromkeys(names)))
+            without = _address(changelist, dict.fromkeys(names))
+            is_private = isinstance(spec, FieldFilter) and spec.is_private
+            yield Chip(str(spec.title), _value_label(changelist, spec), without, is_private)
 
 
 def _value_label(changelist: ChangeList, spec: Any) -> str:

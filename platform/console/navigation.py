@@ -70,6 +70,12 @@ def entries_by_group() -> dict[str, list[Entry]]:
     return {group: [entry for entry in ordered if entry.group == group] for group in GROUPS}
 
 
+def list_title(app_label: str, model_name: str) -> str | None:
+    """The title of the list of this model in the sidebar, or None if it has none."""
+    entry = _entries.get((f"{app_label}.{model_name}", ""))
+    return None if entry is None else entry.title
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """The groups and entries that the user may see, in the format of unfold's templates."""
     first = [_item(request, "Overview", reverse("admin:index"), "space_dashboard")]

@@ -102,6 +102,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE, "sent": CONSOLE},
     "agents.turn": {"see": CONSOLE, "export": OPERATORS, "trace": CONSOLE},
+    "agents.turnschedule": {"see": CONSOLE, "hold": OPERATORS, "release": OPERATORS},
     "monitoring.debugmode": {"see": CONSOLE, "end": OPERATORS},
     "memory.memory": {
         "see": CONSOLE, "confirm": OPERATORS, "quarantine": OPERATORS, "reject": OPERATORS, "erase": OPERATORS,
@@ -113,6 +114,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },
     "auth.group": {"see": OWNER, "add": OWNER, "copy": OWNER, "remove": OWNER},
+    "monitoring.readinessrun": {"see": CONSOLE, "run": OPERATORS | BUILDERS},
     "monitoring.recommendation": {"see": CONSOLE, "apply": OPERATORS, "dismiss": OPERATORS, "apply-modes": OWNER},
     "monitoring.alertrule": {
         "see": CONSOLE, "add": BUILDERS, "preview": BUILDERS, "switch": BUILDERS, "remove": BUILDERS,
@@ -129,6 +131,7 @@ ACTIONS: dict[str, dict[str, frozenset[Role]]] = {
     "accounts.apikey": {"revoke": OWNER},
     "memory.memory": dict.fromkeys(("confirm", "quarantine", "reject", "merge", "erase"), OPERATORS),
     "agents.turn": {"cancel": OPERATORS, "retry": OPERATORS, "requeue": OPERATORS, "fail_turn": OPERATORS},
+    "agents.turnschedule": {"hold": OPERATORS, "release": OPERATORS},
 }
 
 
@@ -263,6 +266,8 @@ def test_the_other_pages_open_for_whom_they_are_for(world: User) -> None:
 PROGRAMS: list[tuple[str, str, Any, int, str]] = [
     ("POST", "/chat/render", {"text": "Hi"}, 200, "read"),
     ("GET", "/chat/sessions/<str:session_id>/messages", None, 200, "read"),
+    # Refused for what is missing, once it is known who asks.
+    ("GET", "/chat/timing", None, 422, "read"),
     ("GET", "/v1/models", None, 200, "read"),
     ("GET", "/v1/models/<path:model>", None, 200, "read"),
     # Refused for its content, once it is known who asks: an answer would wait for a runner.

@@ -10,7 +10,19 @@ from django.contrib.auth.models import Group
 
 from accounts.actor import Actor
 from accounts.models import OutgoingEmail, User
-from agents.models import Agent, AgentSession, BulkAction, Event, Feedback, Message, RouteHealth, Runner, Step, Turn
+from agents.models import (
+    Agent,
+    AgentSession,
+    BulkAction,
+    Event,
+    Feedback,
+    Message,
+    RouteHealth,
+    Runner,
+    Step,
+    Turn,
+    TurnSchedule,
+)
 from foundation.clock import now
 from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
@@ -18,7 +30,15 @@ from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
 from monitoring.alerts.silences import create_silence
 from monitoring.debugging import begin_debug_mode
-from monitoring.models import Alert, AlertRule, Notification, NotificationChannel, Recommendation, TraceSettings
+from monitoring.models import (
+    Alert,
+    AlertRule,
+    Notification,
+    NotificationChannel,
+    ReadinessRun,
+    Recommendation,
+    TraceSettings,
+)
 from scheduling import q2_sync
 from scheduling.models import JobRun
 from tests.support.people import agent, key_of
@@ -94,8 +114,10 @@ def one_row_of_everything(user: User) -> None:
     BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
     MemoryPool.objects.create(name="support")
+    TurnSchedule.objects.create(user=user, agent=Agent.objects.get(), text="Hi", cron="0 8 * * *", time_zone="UTC")
     TraceSettings.objects.create(agent=Agent.objects.get())
     Recommendation.objects.create(kind="memory_cleanup", runner_id=runner.pk, subject="host:1", reason="memory_high")
+    ReadinessRun.objects.create(subject="the installation", requested_as=user.username)
     rule = AlertRule.objects.create(name="many_failures", metric="turn_error_rate", threshold=5)
     Alert.objects.create(rule=rule, state="firing", pending_at=now(), firing_at=now(), evaluated_at=now())
     create_silence(Actor.system("tests"), rule_id=rule.pk, reason="A test")

@@ -8,7 +8,9 @@ from typing import Final
 
 from agents.domain.configuration import AgentConfiguration
 from agents.domain.context_window import UNKNOWN_WINDOW
+from agents.domain.token_estimates import estimate_tokens
 from agents.domain.usage import costs_nothing
+from agents.engine.prompt import reserve_for_answer
 from agents.llm.gateway import Gateway
 from agents.llm.interface import Usage
 from agents.releases.validation import check_runnable
@@ -94,13 +96,14 @@ async def _check_window(gateway: Gateway, candidate: ReleaseCandidate, configura
     lines = LineMaker(Area.CONFIGURATION, candidate.slug)
     # A route that cannot be used is another line's.
     windows = {route: await gateway.window(route) for route in configuration.routes if ":" in route}
-    narrow = {route: size for route, size in windows.items() if size is not None and size < MIN_WINDOW_TOKENS}
-    if narrow:
-        route, size = min(narrow.items(), key=lambda item: item[1])
+    rooms = {route: _conversation_tokens(size, configuration) for route, size in windows.items() if size is not None}
+    route, room = min(rooms.items(), key=lambda item: item[1], default=("", MIN_WINDOW_TOKENS))
+    if room < MIN_WINDOW_TOKENS:
         return lines.failed(
             "context window",
-            f"{route} has a context window of {size:,} tokens; below {MIN_WINDOW_TOKENS:,} hardly a question fits.",
-            f"Correct the window that BANDSTAND_DIALECT sets for {route}, or name another model.",
+            f"The window of {route} has {max(0, room):,} tokens for a conversation, after the instructions and the "
+            f"room for the answer; below {MIN_WINDOW_TOKENS:,} hardly a question fits.",
+            "Shorten the instructions or the room for the answer, or name a model with a larger window.",
         )
     unknown = [route for route, size in windows.items() if size is None]
     if unknown:
@@ -109,8 +112,13 @@ async def _check_window(gateway: Gateway, candidate: ReleaseCandidate, configura
             f"The context window of {unknown[0]} is not known: it counts as {UNKNOWN_WINDOW:,} tokens.",
             f"Set BANDSTAND_DIALECT={unknown[0]}=+window=… with the number that its server is started with.",
         )
-    smallest = min((size for size in windows.values() if size is not None), default=0)
-    return lines.passed("context window", f"The smallest context window has {smallest:,} tokens.")
+    return lines.passed("context window", f"At least {room:,} tokens of each window are left for a conversation.")
+
+
+def _conversation_tokens(window: int, configuration: AgentConfiguration) -> int:
+    """What the window has for a conversation; less than nothing where the instructions alone do not fit."""
+    answer = reserve_for_answer(window, configuration.limits.call_output_tokens, configuration.context_policy)
+    return window - answer - estimate_tokens(configuration.instructions)
 
 
 def _check_prices(gateway: Gateway, candidate: ReleaseCandidate, configuration: AgentConfiguration) -> CheckLine:

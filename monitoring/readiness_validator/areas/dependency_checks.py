@@ -37,7 +37,7 @@ def check(scope: RunScope) -> Iterator[CheckLine]:
     """The lines of the database first: without it there are no others."""
     yield from _check_health()
     yield from _check_database()
-    yield from asyncio.run(_call_models(scope))
+    yield from asyncio.run(call_models(scope))
 
 
 def _check_health() -> Iterator[CheckLine]:
@@ -86,7 +86,7 @@ def _check_database() -> Iterator[CheckLine]:
     )
 
 
-async def _call_models(scope: RunScope) -> list[CheckLine]:
+async def call_models(scope: RunScope) -> list[CheckLine]:
     """One short call of each route, side by side; of the offline model none."""
     routes = [route for route in scope.routes if ":" in route and not costs_nothing(route)]
     if not routes:

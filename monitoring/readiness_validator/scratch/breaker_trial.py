@@ -27,9 +27,8 @@ from monitoring.readiness_validator.scratch.trial_bench import (
 )
 
 _AGENT: Final = "readiness-breaker"
-# Until another process has been notified, and until the route is probed and closed again.
+# Until another process has been notified.
 _NOTICE_SECONDS: Final = 5.0
-_RECOVERY_SECONDS: Final = 10.0
 _TURN_SECONDS: Final = 20.0
 _LOOK_SECONDS: Final = 0.05
 
@@ -69,7 +68,7 @@ async def _open_and_close(bench: TrialBench, other: ProcessRouteGuard) -> dict[s
     loop = asyncio.get_running_loop()
     began = loop.time()
     while routes.blocked_until(ROUTE) is not None or await in_db_thread(_read_state) != "closed":
-        if loop.time() - began > _RECOVERY_SECONDS:
+        if loop.time() - began > bench.settings.recovery_seconds:
             return result
         if (admission := await routes.enter(ROUTE)) is None:
             await asyncio.sleep(_LOOK_SECONDS)

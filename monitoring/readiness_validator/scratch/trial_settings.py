@@ -15,9 +15,10 @@ TRIALS: Final = (BREAKER, MEMORY, LOAD, ALERT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSettings:
-    """`trials` are done in their order. The load are `rounds` of `sessions` turns side by side, each with the message
-    `load_text`. `failing_calls` is how many calls a breaker may need to open, `recovers` whether the scratch provider
-    ever answers again, `receiver_answers` whether notifications are taken. All of it ends after `seconds`."""
+    """`trials` are done in their order, and all end after `seconds`. The load are `rounds` of `sessions` turns side by
+    side, each with the message `load_text`. A breaker has `failing_calls` to open; `recovers`: the scratch provider
+    answers again, and the breaker has `recovery_seconds` to close. `receiver_answers`: notifications are taken.
+    """
 
     trials: tuple[str, ...] = TRIALS
     sessions: int = 8
@@ -25,6 +26,7 @@ class TrialSettings:
     load_text: str = "[[offline words=20]]"
     failing_calls: int = 50
     recovers: bool = True
+    recovery_seconds: float = 10.0
     receiver_answers: bool = True
     seconds: float = 60.0
 

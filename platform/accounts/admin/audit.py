@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.admin.list_exports import ExportableAdmin
-from accounts.audit import audit_size, audit_targets
+from accounts.audit import audit_size, audit_targets, search_condition
 from accounts.models import AuditEntry
+from console.admin import LONGEST_LIST, LONGEST_SEARCH
 from console.date_filters import AgeFilter, SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter
 from console.formatting import NOTHING
 from console.list_export import ExportColumn
 from console.templatetags.console import action_label
+from console.views import NamedRow
+
+# In the name of a detail: what the row is to the entry.
+_ROLE_OF_ROW: Final = re.compile(r"^(new|after|merged)_")
 
 
 class TargetFilter(ChoiceFilter):
@@ -43,14 +49,43 @@ class AuditEntryAdmin(ExportableAdmin):
     list_display = ("at", "actor", "action_label", "target")
     list_filter = (TargetFilter, AgeFilter, SinceFilter, UntilFilter)
     list_filter_submit = True
-    search_ids = ("id",)
-    search_words = ("actor", "action", "target_id")
-    search_help_text = "Who did it, what was done (release.published), or the id of the object."
+    search_help_text = "Words, or how they begin: who did it, what was done, the name or id of the object, a detail."
     export_columns = tuple(
         ExportColumn(name, attrgetter(name))
         for name in ("id", "at", "actor", "action", "target_type", "target_id", "target_name", "detail")
     )
     fields = ("at", "actor", "user", "action_label", "target", "display_detail", "action", "target_type", "target_id")
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[AuditEntry],
+        search_term: str,
+    ) -> tuple[QuerySet[AuditEntry], bool]:
+        """By words of the whole entry, or by its id."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        condition = None if len(term) > LONGEST_SEARCH else search_condition(term)
+        if condition is None:
+            return queryset.none(), False
+        if (entry_id := _parse_uuid(term)) is not None:
+            return queryset.filter(Q(pk=entry_id) | Q(condition)), False
+        # Ordered by time, PostgreSQL would go through the trail backwards: seconds for words that are common each and
+        # rare together. A few matches are taken from the index; of many, the newest are soon found.
+        few = list(AuditEntry.objects.filter(condition).order_by().values_list("pk", flat=True)[: LONGEST_LIST + 1])
+        return queryset.filter(Q(pk__in=few) if len(few) <= LONGEST_LIST else condition), False
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Titled by what was done: "Release published: Demo #2"."""
+        entry = self.get_object(request, object_id)
+        context: dict[str, Any] = {}
+        if entry is not None:
+            heading = describe_entry(entry)
+            context = {"title": heading, "subtitle": None, "original": NamedRow(entry, heading)}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return super().changelist_view(request, {"audit_size": _describe_size(), **(extra_context or {})})
@@ -75,14 +110,23 @@ def audit_link(target_type: str, target_id: str, name: str = "") -> SafeString |
     """A row that an entry is about, in words: "turn 01a2…"; a link where such rows have a page in the console."""
     target = audit_targets().get(target_type)
     words = f"{target.label if target else target_type} {name or target_id}"
-    if target is None or target.page is None:
-        return words
-    return format_html('<a href="{}">{}</a>', reverse(target.page, args=[target_id]), words)
+    address = target.row_address(target_id) if target else None
+    return words if address is None else format_html('<a href="{}">{}</a>', address, words)
+
+
+def describe_entry(entry: AuditEntry) -> str:
+    """The entry as a heading: "Release published: Demo #2"; a row without a name by its kind and id."""
+    target = audit_targets().get(entry.target_type)
+    row = entry.target_name or f"{target.label if target else entry.target_type} {entry.target_id}"
+    return f"{action_label(entry.action)}: {row}"
 
 
 def _detail_value(name: str, value: Any) -> SafeString | str:
-    """`value`; a link if `name` says that it is the id of a row: `new_turn`, `after_turn`, `api_key`."""
-    label = name.removeprefix("new_").removeprefix("after_").replace("_", " ")
+    """`value`; a link if `name` says that it is the id of a row: `new_turn`, `after_turn`, `api_key`. Of a list each of
+    its ids is a link: `merged_memory`."""
+    if isinstance(value, list) and value:
+        return format_html_join(", ", "{}", ((_detail_value(name, item),) for item in value))
+    label = _ROLE_OF_ROW.sub("", name).replace("_", " ")
     kinds = [target for target in audit_targets().values() if target.page and target.label.lower() == label]
     if kinds and isinstance(value, str) and _parse_uuid(value) is not None:
         return audit_link(kinds[0].model_name, value)

@@ -47,6 +47,8 @@ log = structlog.get_logger(__name__)
 EXPORTS_PER_HOUR: Final = 30
 # An export that nobody reads any more counts as ended after so long.
 IDLE_SECONDS: Final = 30.0
+# In place of words that were searched for: people may have said them in a conversation.
+UNRECORDED: Final = "(not recorded)"
 
 _lock = Lock()
 # When the export of each user in this process went on last.
@@ -178,10 +180,16 @@ def begin_export(
     detail = {
         "format": str(file_format),
         "contents": with_contents,
-        "filters": {chip.title: chip.value[:200] for chip in chips(changelist)},
+        "filters": {chip.title: UNRECORDED if chip.is_private else chip.value[:200] for chip in chips(changelist)},
     }
     target = ContentType.objects.get_for_model(model_admin.model)
-    record_audit(actor, "list.exported", target=target, detail=detail)
+    record_audit(
+        actor,
+        "list.exported",
+        target=target,
+        target_name=capfirst(str(model_admin.opts.verbose_name_plural)),
+        detail=detail,
+    )
     return ListExport(model_admin, changelist, user, file_format=file_format, with_contents=with_contents)
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import foundation.ids
-from accounts.migrations._guards import AUDIT_GUARD, AUDIT_GUARD_BACK
+from accounts.migrations._guards import AUDIT_GUARD, AUDIT_GUARD_BACK, AUDIT_SEARCH, AUDIT_SEARCH_BACK
 
 
 class Migration(migrations.Migration):
@@ -237,4 +237,5 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(AUDIT_GUARD, AUDIT_GUARD_BACK),
+        migrations.RunSQL(AUDIT_SEARCH, AUDIT_SEARCH_BACK),
     ]

@@ -60,7 +60,7 @@ TERMS: Final[Mapping[Condition, ConditionTerms]] = MappingProxyType(
         Condition.WEB_DOWN: ConditionTerms(
             "No web process answers",
             "Pages and API are away. Web processes are started anew by themselves; logs/web-*.log says why they end.",
-            hold_seconds=20.0,
+            hold_seconds=35.0,
         ),
         Condition.PROCESS_KEEPS_ENDING: ConditionTerms(
             "A process ends again and again",

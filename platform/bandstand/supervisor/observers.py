@@ -15,9 +15,9 @@ import psycopg
 
 from bandstand.boot_checks import describe_connection_error
 from bandstand.supervisor import probe
+from bandstand.supervisor.condition_episodes import Observation, Subject
 from bandstand.supervisor.conditions import Condition
-from bandstand.supervisor.episodes import Observation, Subject
-from bandstand.supervisor.runner_watch import modified_at
+from bandstand.supervisor.liveness_watch import modified_at
 
 LOOK_TIMEOUT_SECONDS: Final = 5.0
 MEBIBYTE: Final = 1024 * 1024

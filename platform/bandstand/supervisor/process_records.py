@@ -38,8 +38,21 @@ def describe(name: str, pid: int) -> ChildProcess:
 
 
 def write(folder: Path, children: Iterable[ChildProcess]) -> None:
-    """Record `children` for the next start."""
-    write_private(folder / FILE, json.dumps([asdict(child) for child in children]) + "\n")
+    """Record `children` for the next start. Raises `OSError`."""
+    content = json.dumps([asdict(child) for child in children]) + "\n"
+    try:
+        write_private(folder / FILE, content)
+    except OSError:
+        # On a full disk the room of the record before is all there is. A crash in between leaves none that can be read.
+        _overwrite(folder / FILE, content)
+
+
+def _overwrite(path: Path, content: str) -> None:
+    with path.open("r+", encoding="utf-8") as file:
+        file.write(content)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read(folder: Path, file: str = FILE) -> list[ChildProcess]:

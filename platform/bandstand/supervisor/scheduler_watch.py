@@ -15,7 +15,7 @@ from psycopg.rows import scalar_row
 
 from bandstand.liveness_probe import SCHEDULER_SILENT_SECONDS
 from bandstand.supervisor.child import Child
-from bandstand.supervisor.runner_watch import Beats, modified_at
+from bandstand.supervisor.liveness_watch import Beats, modified_at
 
 CHECK_INTERVAL_SECONDS: Final = 20.0
 STALE_SECONDS: Final = 240.0

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from bandstand import data_dir, databases, installation_secrets
 from bandstand.config import EXIT_CONFIG, ROOT, Config
-from bandstand.supervisor import banner, probe, process_records, runner_watch, scheduler_watch
+from bandstand.supervisor import banner, liveness_watch, probe, process_records, scheduler_watch
 from bandstand.supervisor.child import Child, ChildSpec
 from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.conditions import Condition
@@ -36,6 +36,8 @@ RUNNER_DRAIN_SECONDS: Final = 6.0
 ANSWER_SECONDS: Final = 90.0
 READY_SECONDS: Final = 20.0
 FAILURES_AT_START: Final = 3
+# The event loop of a web process, which never waits for anything, has stood still for so long.
+WEB_SILENT_SECONDS: Final = 20.0
 LIVENESS_VARIABLE: Final = "BANDSTAND_LIVENESS_FILE"
 
 
@@ -180,9 +182,10 @@ class Installation:
             self.children.append(child)
             self._watch(self._show_errors(ChildLog(role.name, log)))
             child.start()
-            if role.command == "runagents":
+            silent_seconds = {"runagents": self.config.lease_seconds, "runweb": WEB_SILENT_SECONDS}.get(role.command)
+            if silent_seconds is not None:
                 file = self._liveness_file(role.name)
-                self._watch(runner_watch.watch(child, file, silent_seconds=self.config.lease_seconds))
+                self._watch(liveness_watch.watch(child, file, silent_seconds=silent_seconds))
 
     def _start_watchdog(self) -> None:
         liveness_files = {child.role.name: self._liveness_file(child.role.name) for child in self.children}
@@ -204,21 +207,24 @@ class Installation:
         self._watch(scheduler_watch.watch_heartbeat(scheduler, url, on_frozen=on_frozen))
 
     def _roles(self) -> list[ChildSpec]:
-        environment = self._environment()
         drain = min(self.config.drain_seconds, RUNNER_DRAIN_SECONDS)
-        roles = [
-            # Each has its own listening socket, which the supervisor keeps open: while a process restarts, its share of
-            # new connections waits instead of being refused.
-            ChildSpec(f"web-{i}", "runweb", {**environment, FD_VARIABLE: str(s.fileno())}, (s.fileno(),))
+        # Each web process has its own listening socket, which the supervisor keeps open: while one restarts, its share
+        # of new connections waits instead of being refused.
+        webs = [
+            self._role(f"web-{i}", "runweb", {FD_VARIABLE: str(s.fileno())}, (s.fileno(),))
             for i, s in enumerate(self.sockets, 1)
         ]
-        runner = {**environment, "BANDSTAND_DRAIN_SECONDS": str(drain)}
-        roles += [
-            ChildSpec(name, "runagents", {**runner, LIVENESS_VARIABLE: str(self._liveness_file(name))})
-            for name in (f"runner-{i}" for i in range(1, self.config.runner_processes + 1))
+        runners = [
+            self._role(f"runner-{i}", "runagents", {"BANDSTAND_DRAIN_SECONDS": str(drain)})
+            for i in range(1, self.config.runner_processes + 1)
         ]
-        scheduler = {**environment, LIVENESS_VARIABLE: str(self._liveness_file("scheduler"))}
-        return [*roles, ChildSpec("scheduler", "qcluster", scheduler)]
+        return [*webs, *runners, self._role("scheduler", "qcluster")]
+
+    def _role(
+        self, name: str, command: str, environment: Mapping[str, str] = {}, sockets: tuple[int, ...] = ()
+    ) -> ChildSpec:
+        liveness = {LIVENESS_VARIABLE: str(self._liveness_file(name))}
+        return ChildSpec(name, command, {**self._environment(), **liveness, **environment}, sockets)
 
     @property
     def _local_host(self) -> str:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from bandstand.supervisor.condition_episodes import Change, Episodes, Observation, Subject, Transition
 from bandstand.supervisor.conditions import TERMS, Condition
-from bandstand.supervisor.episodes import Change, Episodes, Observation, Subject, Transition
 from bandstand.supervisor.messenger import Messenger, retry
 from bandstand.supervisor.observers import Observations, Observer, RestartObserver
 from bandstand.supervisor.state_file import StateFile
@@ -29,7 +29,7 @@ MAX_MESSAGES: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WatchdogTiming:
     """How often it looks, calls and tries again, in seconds."""
 
     look: float = 5.0
@@ -50,14 +50,14 @@ class Watchdog:
         messenger: Messenger,
         file: StateFile,
         clean: Callable[[str], str] = str,
-        pace: Pace = Pace(),
+        timing: WatchdogTiming = WatchdogTiming(),
     ) -> None:
         self._name = name
         self._observers = observers
         self._messenger = messenger
         self._file = file
         self._clean = clean
-        self._pace = pace
+        self._timing = timing
         self._episodes, self._messages = _restore(file.read())
         self._reports: dict[Subject, str] = {}
         self._look_now = asyncio.Event()
@@ -84,10 +84,11 @@ class Watchdog:
             await self._messenger.aclose()
 
     async def _watch(self) -> None:
+        await asyncio.to_thread(self._save)  # takes its room while there is some
         while True:
             await self._look()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_now.wait(), self._pace.look)
+                await asyncio.wait_for(self._look_now.wait(), self._timing.look)
             self._look_now.clear()
 
     async def _look(self) -> None:
@@ -142,8 +143,8 @@ class Watchdog:
                 text = self._messages[0]
                 await retry(
                     lambda text=text: self._messenger.send(text),  # type: ignore[misc]  # mypy: cannot infer lambda
-                    first_seconds=self._pace.first_retry,
-                    longest_seconds=self._pace.longest_retry,
+                    first_seconds=self._timing.first_retry,
+                    longest_seconds=self._timing.longest_retry,
                 )
                 if self._messages and self._messages[0] is text:  # else it was dropped meanwhile
                     self._messages.popleft()
@@ -153,11 +154,11 @@ class Watchdog:
 
     async def _call_heartbeat(self) -> None:
         while True:
-            if self._well_at is not None and time.monotonic() - self._well_at < 3 * self._pace.look:
+            if self._well_at is not None and time.monotonic() - self._well_at < 3 * self._timing.look:
                 await self._messenger.call_heartbeat()
-                await asyncio.sleep(self._pace.heartbeat)
+                await asyncio.sleep(self._timing.heartbeat)
             else:
-                await asyncio.sleep(self._pace.look)
+                await asyncio.sleep(self._timing.look)
 
 
 async def _look_safely(observer: Observer) -> Observations | None:
@@ -172,10 +173,11 @@ def describe(change: Change, name: str) -> str:
     """The message that says of `change`, in the installation `name`."""
     condition = change.subject.condition
     terms = TERMS[condition]
-    detail = f" ({change.detail})" if change.detail else ""
     if change.transition is Transition.RESOLVED:
         lasted = format_seconds((change.at - change.since).total_seconds())
-        return f"RESOLVED {condition} on {name}. It is over: {terms.title}{detail}. It lasted {lasted}."
+        detail = f" Last seen: {change.detail}." if change.detail else ""
+        return f"RESOLVED {condition} on {name}, after {lasted}. It is over: {terms.title}.{detail}"
+    detail = f" ({change.detail})" if change.detail else ""
     since = change.since.strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         f"FIRING {condition} on {name}. {terms.title}{detail}, since {since}. {terms.remedy} "

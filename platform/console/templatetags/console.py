@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from django import template
 from django.forms import BoundField
+from django.utils.text import capfirst
 
 from console.formatting import format_count, format_moment, time_ago
 from console.list_head import chips, tab_links
+from console.navigation import list_title
 from foundation.durations import duration
 
 register = template.Library()
@@ -18,6 +20,13 @@ def action_label(action: str) -> str:
     noun, _, verb = action.partition(".")
     text = f"{noun} {verb}".replace("_", " ").strip()
     return text.replace("api key", "API key", 1) if text.startswith("api key") else text.capitalize()
+
+
+@register.filter
+def list_heading(title: str, link: str) -> str:
+    """The title of the list at the address `link`, as in the sidebar; else `title`, capitalized."""
+    *_, app_label, model_name = ["", *str(link).strip("/").split("/")]
+    return list_title(app_label, model_name) or capfirst(str(title))
 
 
 @register.filter

@@ -34,6 +34,8 @@ PROVIDER, MAIL, METRICS = "sk-canary-provider-R2d8", "canary-mail/Tz5p", "canary
 GUESS, HEADER, QUERY = "canary-guess-Hn3c", "canary-header-Vb9k", "canary-query-Ws4j"
 # A password where the name belongs.
 NAME = "canary-name-Jf6m"
+# The token in the address of a channel for notifications of alerts.
+CHANNEL = "canary-channel-Gt5x"
 BAD_KEY = "bs_canarybadkey_" + "Xy7Qw2" * 7 + "Z"
 
 
@@ -66,7 +68,7 @@ def _handler(outside: Outside) -> type[BaseHTTPRequestHandler]:
                 outside.reports.append(_UNPACK[self.headers.get("Content-Encoding")](body).decode())
                 self.reply(200, {})
                 return
-            told = f"{self.headers['Authorization']} said {body.decode()}"
+            told = f"{self.headers['Authorization']} said {body.decode()} to {self.path}"
             outside.asked.append(told)
             self.reply(401, {"error": {"message": f"Incorrect API key provided: {told}", "code": "invalid_api_key"}})
 
@@ -151,6 +153,7 @@ def house() -> Iterator[House]:
             EMAIL_FROM="chat@example.org",
             SENTRY_DSN=f"http://public@{outside.address}/1",
             BANDSTAND_METRICS_TOKEN=METRICS,
+            BANDSTAND_ALERT_HOSTS=outside.address,
             LOG_LEVEL="DEBUG",
             BANDSTAND_LOG_FORMAT="json",
         )
@@ -181,7 +184,25 @@ def _live(house: House) -> House:
     wait_for(lambda: any("mail.failed" in report for report in house.outside.reports), 120)
     for command in (["check"], ["unlock_account", "owner"]):
         house.printed.append(running.manage(*command))
+    _in_notifications(house)
     return house
+
+
+def _in_notifications(house: House) -> None:
+    """A channel whose receiver refuses, and repeats the channel's token."""
+    file = house.running.data_dir / "channel.txt"
+    file.write_text(f"http://{house.outside.address}/{CHANNEL}")
+    house.printed.append(house.running.manage("alerts", "channels", "add", "slack", "--secret-file", str(file)))
+    file.unlink()
+    house.secrets["channel"] = CHANNEL
+    # Queued here, so that it is sent by the installation's own processes.
+    house.change(
+        "INSERT INTO monitoring_notification (id, channel_id, kind, dedup_key, content, state, attempts, requested_by) "
+        "SELECT gen_random_uuid(), id, 'firing', 'one', "
+        """'{"title": "slow", "incident_key": "one"}', 'waiting', 0, '' FROM monitoring_notificationchannel """
+        "WHERE name = 'slack'"
+    )
+    wait_for(lambda: any("notification.failed" in report for report in house.outside.reports), 60)
 
 
 def _in_a_browser(house: House) -> str:
@@ -267,12 +288,14 @@ def people_said(house: House) -> dict[str, str]:
 def test_the_provider_was_told_its_key_and_the_prompt(house: House) -> None:
     """Else there would be nothing to find."""
     assert any(PROVIDER in asked and PROMPT in asked for asked in house.outside.asked)
+    assert any(CHANNEL in asked for asked in house.outside.asked)
 
 
 def test_no_log_line_holds_one(house: House) -> None:
     logged = house.logged()
     assert "login.failed" in logged
     assert "mail.failed" in logged
+    assert "notification.failed" in logged
     assert found_in(logged, people_said(house)) == []
 
 
@@ -297,6 +320,7 @@ def test_no_command_prints_one(house: House) -> None:
 def test_no_row_holds_a_secret_and_what_was_said_is_where_it_belongs(house: House) -> None:
     rows = house.rows()
     assert PROMPT in rows
+    assert "The receiver answers 401: " in rows
     assert found_in(rows, {"name": NAME, "header": HEADER, "query": QUERY}) == []
     # Django's own rows of logins hold their keys; a dump is as private as its conversations.
     assert found_in(rows, {name: secret for name, secret in house.secrets.items() if name != "login"}) == []

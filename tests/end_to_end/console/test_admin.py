@@ -14,7 +14,19 @@ from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.models import ApiKey, AuditEntry, OutgoingEmail, User
 from accounts.roles import Role
-from agents.models import Agent, AgentSession, BulkAction, Event, Feedback, Release, RouteHealth, Runner, Step, Turn
+from agents.models import (
+    Agent,
+    AgentSession,
+    BulkAction,
+    Event,
+    Feedback,
+    Release,
+    RouteHealth,
+    Runner,
+    Step,
+    Turn,
+    TurnSchedule,
+)
 from console.admin import LONGEST_LIST, BoundedPaginator
 from foundation.clock import now
 from memory.enums import MemoryScope, MemorySource
@@ -27,6 +39,7 @@ from monitoring.models import (
     DebugMode,
     Notification,
     NotificationChannel,
+    ReadinessRun,
     Recommendation,
     Silence,
     TraceSettings,
@@ -40,7 +53,8 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
-    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, Alert, Silence, Notification,
+    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
+    ReadinessRun,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel]
 
@@ -57,6 +71,10 @@ def fill(rows: int) -> None:
         session = session_with_a_turn(user, one)
         rate(session)
         record_audit(Actor.system("tests"), "agent.created", target=one)
+    TurnSchedule.objects.bulk_create(
+        TurnSchedule(user=user, agent=one, text="Hi", cron="0 8 * * *", time_zone="UTC")
+        for user, one in zip(users, agents, strict=True)
+    )
     BulkAction.objects.bulk_create(BulkAction(operation="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)
@@ -64,6 +82,10 @@ def fill(rows: int) -> None:
     Recommendation.objects.bulk_create(
         Recommendation(kind="memory_cleanup", runner_id=uuid4(), subject="host:1", reason="memory_high")
         for _ in numbers
+    )
+    ReadinessRun.objects.bulk_create(
+        ReadinessRun(subject=f"agent {number}", requested_as="olga", status="passed", finished_at=now())
+        for number in numbers
     )
     Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)
     ApiKey.objects.bulk_create(

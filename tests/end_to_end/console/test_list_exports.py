@@ -136,6 +136,15 @@ def test_each_export_is_recorded_and_lists_of_the_platform_have_one_too(olga: Us
     assert AuditEntry.objects.filter(action="list.exported").count() == 2
 
 
+def test_what_was_searched_for_is_not_in_the_trail(olga: User) -> None:
+    lines(olga, Turn, "words=my+secret")
+    lines(olga, AgentSession, "q=another+secret")
+    details = [entry.detail["filters"] for entry in AuditEntry.objects.filter(action="list.exported").order_by("id")]
+    assert details == [{"words": "(not recorded)"}, {"search": "(not recorded)"}]
+    names = AuditEntry.objects.filter(action="list.exported").order_by("id").values_list("target_name", flat=True)
+    assert list(names) == ["Turns", "Sessions"]
+
+
 def test_who_loses_the_right_gets_no_further_page(olga: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_exports, "PAGE_ROWS", 1)
     list(questions("a", "b"))

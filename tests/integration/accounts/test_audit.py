@@ -3,14 +3,16 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.db import IntegrityError, connection, transaction
 from django.test import override_settings
 
 from accounts import tasks
 from accounts.actor import ALL_SCOPES, Actor
 from accounts.admin.audit import audit_link
 from accounts.api_keys import create_api_key, revoke_api_key
-from accounts.audit import audit_size, purge_audit_before, record_audit
+from accounts.audit import audit_size, audit_targets, erase_person, purge_audit_before, record_audit, search_condition
 from accounts.models import AuditEntry
 from accounts.permissions import user_actor
 from accounts.roles import Role
@@ -50,6 +52,12 @@ def test_an_entry_is_final(change: dict[str, Any]) -> None:
         AuditEntry.objects.update(**change)
     with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
         AuditEntry.objects.all().delete()
+
+
+@pytest.mark.parametrize("statement", ["TRUNCATE accounts_auditentry", "TRUNCATE accounts_user CASCADE"])
+def test_the_trail_cannot_be_emptied(statement: str) -> None:
+    with pytest.raises(IntegrityError, match="is final"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 def test_an_account_may_be_forgotten_and_its_entries_stay() -> None:
@@ -128,3 +136,82 @@ def test_an_entry_leads_to_what_it_is_about_and_to_what_it_names() -> None:
     assert "<div>rows: 3</div>" in page
     assert "<div>bulk action: none</div>" in page
     assert "<script" not in str(audit_link("user", "1", "<script>"))
+
+
+def test_every_kind_of_row_leads_somewhere() -> None:
+    kind = ContentType.objects.get_for_model(AgentSession)
+    ids = {"contenttype": str(kind.pk)} | dict.fromkeys(("schedule", "user", "group", "memoryowner"), "1")
+    for name, target in audit_targets().items():
+        assert target.row_address(ids.get(name, str(new_id()))), name
+    assert audit_targets()["contenttype"].row_address(str(kind.pk)) == "/admin/agents/agentsession/"
+    assert audit_targets()["contenttype"].row_address("2000000") is None
+
+
+def found(term: str) -> list[str]:
+    condition = search_condition(term)
+    assert condition is not None
+    return [entry.action for entry in AuditEntry.objects.filter(condition).order_by("action")]
+
+
+def test_an_entry_is_found_by_the_words_of_all_its_parts() -> None:
+    demo = agent()
+    demo.name = "Überblick"
+    record_audit(Actor.system("tests"), "agent.archived", target=demo, detail={"note": "No more answers; O'Neill"})
+    record_audit(user_actor(person("ada", Role.OWNER)), "group.renamed", target=Group(pk=7, name="on-call"))
+    assert found("archived") == found("agent.archived") == found("ARCHIVED agent") == ["agent.archived"]
+    assert found("überbl") == ["agent.archived"], "words may be begun, in any case and language"
+    assert found("more answers note") == found("o'neill") == ["agent.archived"]
+    assert found(str(demo.pk)) == found(str(demo.pk)[:13]) == ["agent.archived"]
+    assert found("ada") == found("on-call") == found("call & ada") == ["group.renamed"]
+    assert found("ada archived") == found("rchived") == found("“") == []
+    assert search_condition(" ... ' \\ ") is None
+
+
+def test_a_search_uses_its_index() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    condition = search_condition("archived")
+    assert condition is not None
+    assert "audit_document" in AuditEntry.objects.filter(condition).order_by().explain()
+
+
+def test_the_page_searches_and_is_headed_by_the_act() -> None:
+    vera, demo = client_of("vera", Role.VIEWER), agent()
+    entry = record_audit(Actor.system("tests"), "agent.archived", target=demo)
+    record_audit(Actor.system("tests"), "session.forked", target=AgentSession(pk=new_id()))
+
+    def listed(term: str) -> list[str]:
+        answer = vera.get("/admin/accounts/auditentry/", {"q": term})
+        return [row.action for row in answer.context["cl"].result_list]
+
+    assert listed("archived demo") == listed(str(entry.pk)) == ["agent.archived"]
+    assert listed("x" * 201) == listed("...") == []
+    page = vera.get(f"/admin/accounts/auditentry/{entry.pk}/change/")
+    assert page.context["title"] == "Agent archived: Demo"
+
+
+def test_the_erasure_of_a_person_replaces_their_names_and_nothing_else() -> None:
+    ada, adam = person("ada", Role.OWNER), person("adam", Role.OWNER)
+    ada.email = "ada@example.org"
+    ada.save()
+    record_audit(user_actor(ada), "agent.archived", target=agent(), detail={"note": "as ada said"})
+    record_audit(user_actor(adam), "user.closed", target=ada)
+    record_audit(
+        user_actor(adam),
+        "api_key.revoked",
+        target=agent("b"),
+        detail={"user": "ada", "to": ["ada@example.org", "adam"]},
+    )
+    record_audit(user_actor(adam), "user.reopened", target=adam)
+    before = list(AuditEntry.objects.order_by("id").values_list("id", "at", "action", "target_type", "target_id"))
+    assert erase_person(ada, pseudonym="erased person 1") >= 3
+    assert (
+        list(AuditEntry.objects.order_by("id").values_list("id", "at", "action", "target_type", "target_id")) == before
+    )
+    rows = {row.action: row for row in AuditEntry.objects.all()}
+    assert (rows["agent.archived"].actor, rows["user.closed"].target_name) == ("erased person 1", "erased person 1")
+    assert rows["api_key.revoked"].detail == {"user": "erased person 1", "to": ["erased person 1", "adam"]}
+    assert (rows["user.reopened"].actor, rows["user.reopened"].target_name) == ("adam", "adam")
+    assert found("adam") == ["api_key.revoked", "user.closed", "user.reopened"]
+    with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
+        AuditEntry.objects.update(actor="eve")

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import connection, connections
 
-from foundation.clock import now
-from monitoring.spans.partitions import create_partitions
 from scheduling import table_upkeep
 from scheduling.table_upkeep import DueTable, due_tables, maintain_tables
 
@@ -83,14 +81,16 @@ def test_a_locked_table_is_skipped_and_due_again(make: Callable[[str, int], None
 
 
 def test_a_partitioned_table_which_autovacuum_never_analyses_is_analysed_once_a_day() -> None:
-    with connection.cursor() as cursor:
-        create_partitions(cursor, [now().date()])
-    assert len(due("monitoring_span")) == 1
-    maintain_tables()
-    assert due("monitoring_span") == []
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'monitoring_span'")
-        assert cursor.fetchone() == (True,)
+    execute("CREATE TABLE upkeep_days (day date) PARTITION BY RANGE (day)")
+    try:
+        assert due("upkeep_days") == [], "there is nothing in it"
+        execute("CREATE TABLE upkeep_day PARTITION OF upkeep_days FOR VALUES FROM ('2026-01-01') TO ('2026-01-02')")
+        [table] = due("upkeep_days")
+        assert (table.vacuum, table.analyze) == (False, True)
+        maintain_tables()
+        assert due("upkeep_days") == []
+    finally:
+        execute("DROP TABLE upkeep_days")
 
 
 def test_no_further_table_is_begun_after_its_time(

@@ -84,6 +84,9 @@ def test_everything_set_is_understood(read: Reader) -> None:
     ("name", "value"),
     [
         ("BANDSTAND_NO_SUCH_THING", "1"),
+        ("BANDSTAND_WATCHDOG_WEBHOOK", "ftp://canary.example.org/x"),
+        ("BANDSTAND_HEARTBEAT_URL", "https://0x7f.1/canary"),
+        ("BANDSTAND_DISK_FULL_PERCENT", "101"),
         ("BANDSTAND_MODEL_FILE", "/dev/null"),
         ("PORT", "abc"),
         ("PORT", "0"),
@@ -149,6 +152,7 @@ def test_a_database_elsewhere_needs_keys_from_the_environment(read: Reader, name
 @pytest.mark.parametrize("name", configuration.secret_variables())
 def test_each_secret_may_come_from_a_file(read: Reader, tmp_path: Path, name: str) -> None:
     known = ELSEWHERE | {"EMAIL_URL": "smtp://mail.example.org", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=value"}
+    known |= dict.fromkeys(("BANDSTAND_WATCHDOG_WEBHOOK", "BANDSTAND_HEARTBEAT_URL"), "https://hooks.example.org/x")
     value = known.get(name.removesuffix("_PREVIOUS"), "https://key@sentry.example.org/1")
     (tmp_path / "secret").write_text(f"{value}\n")
     config = read(**{**ELSEWHERE, **MAIL, name: "", f"{name}_FILE": str(tmp_path / "secret")})

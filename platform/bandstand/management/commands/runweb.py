@@ -1,6 +1,8 @@
 """`manage.py runweb`: one web process."""
 
+import faulthandler
 import gc
+import signal
 from typing import Any
 
 from django.conf import settings
@@ -25,4 +27,6 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         # Excludes the loaded modules from garbage collection, whose full runs would take 40 ms for them.
         gc.freeze()
+        # Where each thread stands, into the log, when somebody asks: the supervisor does before it kills a silent one.
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         WebServer(application, listener, lifecycle).run()

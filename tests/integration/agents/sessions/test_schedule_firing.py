@@ -28,6 +28,7 @@ from agents.sessions.schedule_firing import (
     claim_due_schedules,
     fire,
     fire_due_schedules,
+    read_agents,
     record_firings,
 )
 from agents.sessions.turn_schedules import ScheduleState, create_schedule, pause_schedule, schedule_state
@@ -207,7 +208,8 @@ def test_a_worker_whose_claim_is_over_and_its_successor_ask_once(ada: Actor, in_
     [stale] = claim_only()
     claims_are_over()
     [fresh] = claim_only()
-    firings = side_by_side(lambda: fire(stale), lambda: fire(fresh))
+    agents = read_agents([fresh])
+    firings = side_by_side(lambda: fire(stale, agents), lambda: fire(fresh, agents))
     record_firings(firings[:1])  # type: ignore[arg-type]
     planned = read(schedule)
     record_firings(firings[1:])  # type: ignore[arg-type]
@@ -220,7 +222,7 @@ def test_a_worker_whose_claim_is_over_and_its_successor_ask_once(ada: Actor, in_
 def test_a_change_between_asking_and_its_outcome_stays(ada: Actor) -> None:
     schedule = scheduled(ada)
     due(schedule)
-    firings = [fire(claim) for claim in claim_only()]
+    firings = [fire(claim, read_agents([claim])) for claim in claim_only()]
     pause_schedule(ada, schedule_id=schedule.pk)
     record_firings(firings)
     row = read(schedule)
@@ -308,7 +310,7 @@ def test_while_a_person_answers_the_message_is_stored(ada: Actor) -> None:
     AgentSession.objects.update(controller="human")
     schedule = scheduled(ada, agent_slug=None, session_id=session.pk)
     due(schedule)
-    firings = [fire(claim) for claim in claim_only()]
+    firings = [fire(claim, read_agents([claim])) for claim in claim_only()]
     assert firings[0].accepted is not None
     claims_are_over()
     assert fire_due_schedules() == 1  # as after a kill

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -92,3 +93,14 @@ def test_a_runner_that_fails_its_health_checks_is_down_after_two_minutes_and_one
     assert timedelta(seconds=150) <= firing_at - start <= timedelta(seconds=180)
     assert resolved_at is not None
     assert resolved_at - start <= timedelta(seconds=260)
+
+
+def test_the_docs_have_each_metric_and_each_rule() -> None:
+    text = (Path(__file__).parents[4] / "docs/monitoring.md").read_text(encoding="utf-8")
+    section = text.split("## Metrics and rules")[1].split("\n## ")[0]
+    for metric in METRICS.values():
+        labels = ", ".join(metric.labels) or "-"
+        assert f"| `{metric.name}` | {metric.description} | {metric.unit or 'number'} | {labels} |" in section
+    for rule in BUILT_IN_RULES:
+        channels = ", ".join(rule.channels)
+        assert f"| `{rule.name}` | {rule.description} | {rule.severity.value} | {channels} |" in section

@@ -67,6 +67,16 @@ def test_what_is_under_way_at_the_end_is_recorded(there: Receiver) -> None:
     assert DeliveryAttempt.objects.get().succeeded
 
 
+def test_a_receiver_that_does_not_answer_holds_up_no_end(there: Receiver) -> None:
+    there.gate.clear()
+    queue(channel(Kind.WEBHOOK, there))
+    with running(stop_seconds=0.05):
+        assert there.arrived.acquire(timeout=10)
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "notification")
+    there.gate.set()
+    assert (states(), DeliveryAttempt.objects.get().finished_at) == ([State.WAITING], None)
+
+
 def test_one_delivery_after_the_other_needs_no_further_look(there: Receiver) -> None:
     to = channel(Kind.WEBHOOK, there)
     for number in range(5):

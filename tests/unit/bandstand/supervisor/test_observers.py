@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from bandstand.supervisor.condition_episodes import Observation, Subject
 from bandstand.supervisor.conditions import Condition
-from bandstand.supervisor.episodes import Observation, Subject
 from bandstand.supervisor.observers import (
     ENDS_PAUSE_SECONDS,
     ENDS_WINDOW_SECONDS,

@@ -11,8 +11,8 @@ import pytest
 from bandstand.supervisor import process_records
 from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, next_pause
 from bandstand.supervisor.child_logs import ChildLog
+from bandstand.supervisor.liveness_watch import Beats
 from bandstand.supervisor.process_records import ChildProcess
-from bandstand.supervisor.runner_watch import Beats
 from bandstand.supervisor.scheduler_watch import is_frozen
 from tests.support.surroundings import ROOT
 
@@ -117,6 +117,15 @@ def test_a_process_that_got_the_number_of_an_orphan_is_left_alone(tmp_path: Path
 def test_a_damaged_record_of_processes_is_nothing_to_go_by(tmp_path: Path, content: str) -> None:
     (tmp_path / process_records.FILE).write_text(content)
     assert process_records.read(tmp_path) == []
+
+
+def test_a_record_of_processes_is_written_where_there_is_no_room_for_another_file(tmp_path: Path) -> None:
+    children = [ChildProcess(f"web-{number}", number, 1.0) for number in range(3)]
+    process_records.write(tmp_path, children)
+    (tmp_path / f"{process_records.FILE}.{os.getpid()}.draft").mkdir()  # as little use as a full disk
+    for some in (children[:1], children):
+        process_records.write(tmp_path, some)
+        assert process_records.read(tmp_path) == some
 
 
 def test_the_platform_folder_is_no_package() -> None:

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
+from bandstand.supervisor.condition_episodes import Observation, Subject
 from bandstand.supervisor.conditions import TERMS, Condition, ConditionTerms
-from bandstand.supervisor.episodes import Observation, Subject
 from bandstand.supervisor.messenger import Messenger
 from bandstand.supervisor.observers import Observations
 from bandstand.supervisor.state_file import StateFile
-from bandstand.supervisor.watchdog import MAX_MESSAGES, Pace, Watchdog
+from bandstand.supervisor.watchdog import MAX_MESSAGES, Watchdog, WatchdogTiming
 from tests.support.webhook_receiver import WebhookReceiver, webhook_receiver
 
-PACE = Pace(look=0.01, heartbeat=0.05, first_retry=0.01, longest_retry=0.02)
+TIMING = WatchdogTiming(look=0.01, heartbeat=0.05, first_retry=0.01, longest_retry=0.02)
 DATABASE, RUNNER = Subject(Condition.DATABASE_DOWN), Subject(Condition.RUNNER_DOWN)
 
 
@@ -34,7 +34,7 @@ def receiver() -> Iterator[WebhookReceiver]:
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every condition at once."""
     soon = {one: ConditionTerms(terms.title, terms.remedy, 0, 0) for one, terms in TERMS.items()}
-    for module in ("episodes", "watchdog"):
+    for module in ("condition_episodes", "watchdog"):
         monkeypatch.setattr(f"bandstand.supervisor.{module}.TERMS", soon)
 
 
@@ -63,7 +63,7 @@ async def watching(receiver: WebhookReceiver, folder: Path, *scenes: Any, **opti
         observers=scenes,
         messenger=messenger,
         file=StateFile(folder / "watchdog.state"),
-        **{"pace": PACE, **options},
+        **{"timing": TIMING, **options},
     )
     task = asyncio.create_task(watchdog.run())
     try:
@@ -92,8 +92,8 @@ async def test_a_condition_and_its_end_are_reported_once(receiver: WebhookReceiv
     begin, end = receiver.texts
     assert begin.startswith("FIRING database_down on here. The database does not answer (connection refused), since 20")
     assert begin.endswith("See docs/runbooks.md#database_down.")
-    assert end.startswith("RESOLVED database_down on here. It is over: The database does not answer")
-    assert "It lasted" in end
+    assert end.startswith("RESOLVED database_down on here, after ")
+    assert end.endswith("It is over: The database does not answer. Last seen: connection refused.")
 
 
 async def test_the_heartbeat_is_called_while_all_is_well_and_only_then(
@@ -113,9 +113,9 @@ async def test_the_heartbeat_is_called_while_all_is_well_and_only_then(
         await until(lambda: len(receiver.calls) > calls)
     # Whoever waits for two periods knows that nobody calls any more.
     last = receiver.calls[-1]
-    await asyncio.sleep(2 * PACE.heartbeat)
+    await asyncio.sleep(2 * TIMING.heartbeat)
     assert receiver.calls[-1] == last
-    assert time.monotonic() - last >= 2 * PACE.heartbeat
+    assert time.monotonic() - last >= 2 * TIMING.heartbeat
 
 
 async def test_a_receiver_that_fails_is_asked_again_in_order(
@@ -200,7 +200,7 @@ async def test_without_a_database_nothing_else_is_reported(receiver: WebhookRece
 
 async def test_what_another_watch_has_found_is_reported_at_once(receiver: WebhookReceiver, tmp_path: Path) -> None:
     frozen = Scene(Subject(Condition.SCHEDULER_FROZEN))
-    async with watching(receiver, tmp_path, frozen, pace=Pace(look=30.0)) as watchdog:
+    async with watching(receiver, tmp_path, frozen, timing=WatchdogTiming(look=30.0)) as watchdog:
         await until(lambda: frozen.looks)
         watchdog.report(Condition.SCHEDULER_FROZEN, "it has been silent")
         await until(lambda: receiver.texts)

@@ -19,11 +19,11 @@ export class QuestionView {
     this.tools = element(
       "div",
       { class: "tools question__tools" },
-      scheduleNote(message),
       element("time", { class: "question__time", datetime: message.created_at }, timeOf(message.created_at)),
       toolButton("Copy your message", "copy", (event) => this.#copy(event.currentTarget)),
       (this.pencil = toolButton("Edit your message", "pencil", () => this.edit())),
       this.branches.node,
+      scheduleNote(message),
     );
     this.pencil.hidden = !this.text;
     this.node = element(

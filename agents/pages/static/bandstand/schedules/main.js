@@ -136,6 +136,7 @@ async function start() {
   await load();
   if (chat) {
     const session = await attempt("The chat could not be loaded.", () => api.getSession(chat));
+    history.replaceState(null, "", location.pathname); // a reload must not begin it once more
     if (session) openForm(session);
   } else if (location.hash) byId(location.hash.slice(1))?.focus();
 }

@@ -7,7 +7,7 @@ import { BROWSER_ZONE, formatMoment, timeZones, toFields, toTiming } from "./tim
 const DESCRIBE_AFTER_MS = 250;
 const REPEATS = {
   daily: "Every day",
-  weekdays: "Every weekday (Monday to Friday)",
+  weekdays: "Every weekday",
   days: "On certain days of the week",
   monthly: "Every month",
   once: "Once",
@@ -16,12 +16,20 @@ const REPEATS = {
 const DAYS = { 1: "Mon", 2: "Tue", 3: "Wed", 4: "Thu", 5: "Fri", 6: "Sat", 0: "Sun" };
 const DEFAULTS = { cron: "0 8 * * 1-5", at: null, time_zone: BROWSER_ZONE };
 
-let forms = 0;
+let ids = 0;
 
 const options = (pairs, chosen) => pairs.map(([value, words]) => element("option", { value, selected: value === chosen }, words));
 
 function labelled(words, field, hint = null) {
-  return element("label", { class: "form__field" }, element("span", {}, words), field, hint && element("small", {}, hint));
+  field.id = `field-${++ids}`;
+  if (hint) field.setAttribute("aria-describedby", `${field.id}-hint`);
+  return element(
+    "div",
+    { class: "form__field" },
+    element("label", { for: field.id }, words),
+    field,
+    hint && element("small", { id: `${field.id}-hint` }, hint),
+  );
 }
 
 // `schedule` null: a new one, for one of the `agents` or, if it is there, in the chat `session`. `save(body)` resolves to
@@ -32,7 +40,6 @@ export class ScheduleForm {
     this.schedule = schedule;
     this.session = session;
     this.save = save;
-    this.name = `schedule-form-${++forms}`;
     this.text = element("textarea", { class: "field", rows: "3", dir: "auto", required: true, maxlength: "65536" });
     this.text.value = schedule?.text ?? "";
     this.agent = element("select", { class: "field" }, ...options(agents.map(({ slug, name }) => [slug, name])));
@@ -111,7 +118,7 @@ export class ScheduleForm {
         element(
           "label",
           { class: "form__day" },
-          element("input", { type: "checkbox", name: this.name, value: day, checked: this.fields.days.includes(day) }),
+          element("input", { type: "checkbox", value: day, checked: this.fields.days.includes(day) }),
           element("span", {}, words),
         ),
       );
@@ -153,7 +160,7 @@ export class ScheduleForm {
     try {
       const { description, upcoming } = await api.describeTiming(timing);
       const next = upcoming.map((moment) => formatMoment(moment, timing.time_zone)).join(" · ");
-      words = `${description[0].toUpperCase()}${description.slice(1)}. Next: ${next}`;
+      words = `${description[0].toUpperCase()}${description.slice(1)}.${timing.at ? "" : ` Next: ${next}`}`;
     } catch (error) {
       words = error.message;
     }

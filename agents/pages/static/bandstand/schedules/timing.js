@@ -56,8 +56,10 @@ export function timeZones() {
   return [...new Set(["UTC", BROWSER_ZONE, ...names])].toSorted();
 }
 
-// A moment as people of that zone say it.
+// A moment as people of that zone say it, with its year unless that is the present one.
 export function formatMoment(moment, zone) {
-  const options = { timeZone: zone, weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
-  return new Intl.DateTimeFormat(undefined, options).format(new Date(moment));
+  const at = new Date(moment);
+  const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  const options = { timeZone: zone, weekday: "short", day: "numeric", month: "short", year, hour: "2-digit", minute: "2-digit" };
+  return new Intl.DateTimeFormat(undefined, options).format(at);
 }

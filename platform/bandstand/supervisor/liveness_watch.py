@@ -1,4 +1,5 @@
-"""Sees that a runner works, not only that it lives: a tool may hold the interpreter's lock, or the event loop."""
+"""Sees that a process works, not only that it lives: a tool may hold a runner's interpreter lock or its event loop, and
+something the loop of a web process."""
 
 import asyncio
 import signal
@@ -37,18 +38,18 @@ class Beats:
         return pid is not None and self._has_beaten and self._missed > self._silent_looks
 
 
-async def watch(runner: Child, file: Path, *, silent_seconds: float, every_seconds: float = LOOK_SECONDS) -> None:
-    """Restart the runner whenever it has been silent for `silent_seconds`; never returns."""
+async def watch(child: Child, file: Path, *, silent_seconds: float, every_seconds: float = LOOK_SECONDS) -> None:
+    """Restart the process whenever it has touched `file`, and not for `silent_seconds`; never returns."""
     beats = Beats(silent_seconds / every_seconds)
     while True:
         await asyncio.sleep(every_seconds)
-        pid = runner.started.pid if runner.started is not None else None
+        pid = child.started.pid if child.started is not None else None
         if beats.is_silent(pid, modified_at(file)):
-            print_error(f"{runner.role.name} has been silent for {silent_seconds:.0f} s; starting it anew")
+            print_error(f"{child.role.name} has been silent for {silent_seconds:.0f} s; starting it anew")
             # It writes where it stands into its log.
-            runner.signal_leader(signal.SIGUSR1)
+            child.signal_leader(signal.SIGUSR1)
             await asyncio.sleep(_REPORT_SECONDS)
-            runner.crash()
+            child.crash()
 
 
 def modified_at(file: Path) -> int | None:

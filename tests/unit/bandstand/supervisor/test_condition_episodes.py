@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bandstand.supervisor.condition_episodes import Change, Episodes, Observation, Subject, Transition
 from bandstand.supervisor.conditions import TERMS, Condition
-from bandstand.supervisor.episodes import Change, Episodes, Observation, Subject, Transition
 
 START = datetime(2026, 11, 30, 12, tzinfo=UTC)
 DATABASE = Subject(Condition.DATABASE_DOWN)
