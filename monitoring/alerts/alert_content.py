@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from monitoring.alerts.alert_descriptions import describe_condition, describe_labels, format_metric_value
+from monitoring.alerts.alert_descriptions import describe_condition, describe_labels, format_metric_value, metric_title
 from monitoring.models import Alert, AlertRule, Comparison
 from monitoring.notifications.notification_content import MAX_ALERTS, AlertContent, ContentState, NotificationContent
 
@@ -95,9 +95,10 @@ def _title(rule: AlertRule, firing: Sequence[Alert], resolved: Sequence[Alert]) 
     [alert] = alerts
     subject = f"{rule.name} ({describe_labels(alert.labels)})" if alert.labels else rule.name
     if not firing:
-        return f"{subject}: has ended"
+        return f"{subject}: has ended" + (f", {alert.resolution}" if alert.resolution else "")
     value = _format_value(rule, alert.value) or "no data"
-    return f"{subject}: {value}, {Comparison(rule.comparison).label} {_format_value(rule, rule.threshold)}"
+    threshold = f"{Comparison(rule.comparison).label} {_format_value(rule, rule.threshold)}"
+    return f"{subject}: {metric_title(rule.metric)} {value}, {threshold}"
 
 
 def _describe_alert(rule: AlertRule, alert: Alert) -> AlertContent:

@@ -12,7 +12,6 @@ from django.db import close_old_connections, connection
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.db_timeouts import statement_timeout
 from foundation.process_work import Process
-from monitoring.alerts.evaluator import evaluate_due_rules
 
 log = structlog.get_logger(__name__)
 
@@ -31,12 +30,12 @@ class AlertEvaluator(threading.Thread):
         self,
         process: Process | None = None,  # noqa: ARG002
         *,
-        evaluate: Callable[[], object] = evaluate_due_rules,
+        evaluate: Callable[[], object] | None = None,
         pass_seconds: float = PASS_SECONDS,
         first_seconds: float = FIRST_SECONDS,
     ) -> None:
         super().__init__(name="alert-evaluator", daemon=True)
-        self._evaluate = evaluate
+        self._evaluate = evaluate or _evaluate_due_rules
         self._pass_seconds = pass_seconds
         self._first_seconds = first_seconds
         self._ended = threading.Event()
@@ -64,3 +63,10 @@ class AlertEvaluator(threading.Thread):
             log.exception("alert_rules.failed")
         finally:
             close_old_connections()
+
+
+def _evaluate_due_rules() -> None:
+    # Not with the app: commands and the scheduler, which evaluate nothing, need not load it.
+    from monitoring.alerts.evaluator import evaluate_due_rules
+
+    evaluate_due_rules()

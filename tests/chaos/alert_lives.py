@@ -8,12 +8,14 @@ one before, whoever made that. So the history of alerts does not depend on who w
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,9 +58,16 @@ def main() -> None:
     import django
 
     django.setup()
-    from monitoring.alerts import evaluator_thread  # noqa: F401 - loaded once for all
-    from monitoring.notifications import notifier  # noqa: F401
-
+    # What a life would have to load, loaded once for all.
+    for module in (
+        "cryptography.fernet",
+        "monitoring.alerts.evaluator",
+        "monitoring.alerts.evaluator_thread",
+        "monitoring.notifications.delivery",
+        "monitoring.notifications.notifier",
+    ):
+        import_module(module)
+    gc.freeze()
     process_id = 0
     for line in sys.stdin:
         match line.split():

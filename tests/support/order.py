@@ -20,6 +20,7 @@ LONGEST: Final = (
     "tests/end_to_end/test_declared_input.py",  # 50, with the guide
     "tests/end_to_end/bandstand/embedded/test_cluster.py",  # 15
     "tests/end_to_end/bandstand/test_secret_canaries.py",  # 18
+    "tests/integration/monitoring/alerts/test_alert_kills.py",  # 16
     "tests/unit/agents/llm/pydantic_ai/test_adapter.py",  # 6
     "tests/unit/agents/llm/test_conformance.py",  # 5
     "tests/end_to_end/test_access_matrix.py",  # 18

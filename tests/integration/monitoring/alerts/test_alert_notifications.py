@@ -54,7 +54,7 @@ def test_what_a_notification_says(evaluations: Evaluations) -> None:
     page = f"http://127.0.0.1:8000/admin/monitoring/alert/{alert.pk}/change/"
     assert row.dedup_key == str(alert.pk)
     assert row.content == {
-        "title": "long_queue: 12.5, above 10",
+        "title": "long_queue: Turns in the queue 12.5, above 10",
         "state": "firing",
         "severity": "critical",
         "incident_key": str(alert.pk),
@@ -160,8 +160,8 @@ def test_alerts_may_have_notifications_of_their_own(evaluations: Evaluations) ->
     evaluations.after(0, {"a": 11.0, "b": 12.0})
     evaluations.after(30, {"a": 1.0, "b": 12.0})
     assert queued() == [
-        ("firing", "full (host a): 11, above 10"),
-        ("firing", "full (host b): 12, above 10"),
+        ("firing", "full (host a): Turns in the queue 11, above 10"),
+        ("firing", "full (host b): Turns in the queue 12, above 10"),
         ("resolved", "full (host a): has ended"),
     ]
     assert {row.content["incident_key"] for row in Notification.objects.all()} == {
@@ -220,10 +220,10 @@ def test_a_rule_is_inhibited_while_another_fires_with_the_same_labels(evaluation
     symptom = make_rule("symptom", make_channel(), group_by=["host"], grouping=Grouping.ALERT)
     symptom.inhibited_by.add(cause)
     evaluations.after(0, {"cause": {"a": 11.0}, "symptom": {"a": 11.0, "b": 11.0}})
-    assert queued() == [("firing", "symptom (host b): 11, above 10")]
+    assert queued() == [("firing", "symptom (host b): Turns in the queue 11, above 10")]
     assert Alert.objects.get(rule=symptom, labels={"host": "a"}).suppressed_by == "rule: cause"
     evaluations.after(30, {"cause": {"a": 1.0}, "symptom": {"a": 11.0, "b": 11.0}})
-    assert queued()[1:] == [("firing", "symptom (host a): 11, above 10")]
+    assert queued()[1:] == [("firing", "symptom (host a): Turns in the queue 11, above 10")]
 
 
 def test_a_cause_without_labels_inhibits_every_alert(evaluations: Evaluations) -> None:

@@ -44,7 +44,10 @@ def test_a_condition_that_holds_fires_is_notified_once_and_ends(evaluations: Eva
     evaluations.after(30, 14.0)
     evaluations.after(30, 5.0)
     assert states() == ["resolved"]
-    assert queued() == [("firing", "long_queue: 13, above 10"), ("resolved", "long_queue: has ended")]
+    assert queued() == [
+        ("firing", "long_queue: Turns in the queue 13, above 10"),
+        ("resolved", "long_queue: has ended"),
+    ]
     alert = Alert.objects.get()
     assert {row.content["incident_key"] for row in Notification.objects.all()} == {str(alert.pk)}
     assert [list(row.alerts.all()) for row in Notification.objects.all()] == [[alert], [alert]]
@@ -127,7 +130,7 @@ def test_a_rule_that_fails_keeps_its_state_and_says_so_after_the_third_time(eval
     assert (rule.evaluation_failures, rule.evaluation_error, rule.evaluation_failing_at) == (0, "", None)
     assert queued()[1:] == [
         ("evaluation_failed", "long_queue: can be evaluated again"),
-        ("firing", "long_queue: 11, above 10"),
+        ("firing", "long_queue: Turns in the queue 11, above 10"),
     ]
     failing, working = Notification.objects.filter(kind="evaluation_failed").order_by("id")
     assert failing.content["incident_key"] == working.content["incident_key"]

@@ -51,7 +51,7 @@ def test_the_thread_evaluates_with_the_database_s_time_what_the_samples_say() ->
     rule = AlertRule.objects.get()
     assert rule.evaluated_at is not None
     assert abs(rule.evaluated_at - now()) < timedelta(minutes=1)
-    assert queued() == [("firing", "long_queue: 11, above 10")]
+    assert queued() == [("firing", "long_queue: Turns in the queue 11, above 10")]
 
 
 @pytest.mark.usefixtures("transactional_db")
