@@ -203,16 +203,16 @@ async def test_a_rule_is_previewed_as_its_fields_change_and_nothing_is_saved(arr
     page = console.page
     verdict = page.locator(".bs-rule__verdict")
     await expect(verdict).to_contain_text("Would have fired once in the last 7 days")
-    await page.get_by_label("Threshold", exact=True).fill("99")
+    await page.locator("#id_threshold").fill("99")
     await expect(verdict).to_contain_text("Would not have fired")
-    await page.get_by_label("For", exact=True).fill("soon")
+    await page.locator("#id_for_seconds").fill("soon")
     await expect(page.locator("#preview")).to_contain_text("For: Write a duration such as 90 s, 5 min or 2 h.")
     # What a metric can be told apart by changes with it.
-    await expect(page.get_by_label("Agent", exact=True)).to_be_hidden()
-    await page.get_by_label("Metric").select_option("turn_error_rate")
-    await expect(page.get_by_label("Which agent")).to_be_hidden()
-    await page.get_by_label("Agent", exact=True).select_option("one")
-    await expect(page.get_by_label("Which agent")).to_be_visible()
+    await expect(page.locator("#id_agent_scope")).to_be_hidden()
+    await page.locator("#id_metric").select_option("turn_error_rate")
+    await expect(page.locator("#id_agent_value")).to_be_hidden()
+    await page.locator("#id_agent_scope").select_option("one")
+    await expect(page.locator("#id_agent_value")).to_be_visible()
     assert await console.violations() == []
     await console.go("monitoring/alertrule/{rule}/change/")
     await expect(verdict).to_contain_text("Would have fired once")

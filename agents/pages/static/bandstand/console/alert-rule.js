@@ -9,6 +9,15 @@ const form = document.getElementById("rule-form");
 const preview = document.getElementById("preview");
 if (form && preview) follow();
 
+function show(html) {
+  const fresh = document.createElement("template");
+  fresh.innerHTML = html;
+  for (const details of fresh.content.querySelectorAll("details[data-key]")) {
+    details.open = preview.querySelector(`details[data-key="${CSS.escape(details.dataset.key)}"]`)?.open ?? false;
+  }
+  morph(preview, fresh.content);
+}
+
 function follow() {
   let timer = 0;
   let asking = null;
@@ -21,15 +30,6 @@ function follow() {
       const value = row.querySelector("input");
       value.closest(".group").hidden = scope.value !== "one";
     }
-  }
-
-  function show(html) {
-    const fresh = document.createElement("template");
-    fresh.innerHTML = html;
-    for (const details of fresh.content.querySelectorAll("details[data-key]")) {
-      details.open = preview.querySelector(`details[data-key="${CSS.escape(details.dataset.key)}"]`)?.open ?? false;
-    }
-    morph(preview, fresh.content);
   }
 
   async function refresh() {
