@@ -103,7 +103,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ShadedSpan:
     """A time in the chart that is shaded: since and until when, and what it is."""
 
     start: datetime
@@ -200,7 +200,7 @@ def make_chart(
     empty_words: str = "No turn ended.",
     top: float | None = None,
     thresholds: Sequence[Threshold] = (),
-    spans: Sequence[Span] = (),
+    spans: Sequence[ShadedSpan] = (),
 ) -> Chart:
     """The chart of `series` over the buckets of `axis`. `top` is the end of the axis of values; by default a round
     number that is not below the highest one. `format_mark` is for its labels, where they are not as the values."""
@@ -295,7 +295,7 @@ def _bars(series: Sequence[Series], width: float, end: float) -> Iterator[Bar]:
             )
 
 
-def _shades(spans: Sequence[Span], axis: Axis) -> Iterator[Shade]:
+def _shades(spans: Sequence[ShadedSpan], axis: Axis) -> Iterator[Shade]:
     """What of the spans is in the chart; a short one is as wide as can be seen."""
     length = axis.bucket * len(axis.starts)
     for span in spans:

@@ -114,7 +114,7 @@ class DueSchedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Firing:
+class FiringOutcome:
     """What became of a due schedule. `retry_seconds`: it is to be tried again after that."""
 
     due: DueSchedule
@@ -148,29 +148,31 @@ def read_agents(claimed: Sequence[DueSchedule]) -> dict[UUID, Agent]:
     return usable.select_related("live_release").in_bulk() if asked else {}
 
 
-def fire(due: DueSchedule, agents: Mapping[UUID, Agent]) -> Firing:
+def fire(due: DueSchedule, agents: Mapping[UUID, Agent]) -> FiringOutcome:
     """Send the message of `due`, unless it was sent before; `agents` is what `read_agents` returns. Raises
     `InterfaceError` for a lost connection."""
     try:
         new = _build_turn(due)
-        return Firing(due, new.session_id, _send(due, agents, new))
+        return FiringOutcome(due, new.session_id, _send(due, agents, new))
     except BandstandError as error:
         retry_seconds = None
         if error.retryable and due.attempts < MAX_ATTEMPTS:
             retry_seconds = min(max(RETRY_SECONDS, error.retry_after_seconds or 0.0), LONGEST_RETRY_SECONDS)
         else:
             log.info("schedule.refused", schedule=str(due.id), user=due.user_id, code=error.code)
-        return Firing(due, error=error.detail, retry_seconds=retry_seconds)
+        return FiringOutcome(due, error=error.detail, retry_seconds=retry_seconds)
     except InterfaceError:
         raise
     except Exception:
         # One that fails must not block the others.
         log.exception("schedule.failed", schedule=str(due.id))
         retry_seconds = RETRY_SECONDS if due.attempts < MAX_ATTEMPTS else None
-        return Firing(due, error="Something went wrong on our side; the log has it.", retry_seconds=retry_seconds)
+        return FiringOutcome(
+            due, error="Something went wrong on our side; the log has it.", retry_seconds=retry_seconds
+        )
 
 
-def record_firings(firings: Sequence[Firing]) -> None:
+def record_firings(firings: Sequence[FiringOutcome]) -> None:
     """Write what became of due schedules, and their next times."""
     if not firings:
         return
@@ -239,7 +241,7 @@ def _begin_session(agent: Agent, new: NewTurn) -> Accepted:
         return first
 
 
-def _record(firing: Firing) -> dict[str, Any]:
+def _record(firing: FiringOutcome) -> dict[str, Any]:
     due, accepted = firing.due, firing.accepted
     missed, newest, following = 0, due.due_at, None
     if due.cron:

@@ -104,7 +104,7 @@ def _maintain(table: DueTable) -> bool:
     except Exception as error:
         if not is_timeout(error):
             raise
-        log.warning("table.maintenance_timed_out", table=table.name, command=command)
+        log.warning("table.postponed", table=table.name, command=command)
         return False
     if _treated_at(table) == previous_time:
         return False

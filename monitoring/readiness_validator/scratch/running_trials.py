@@ -51,7 +51,7 @@ def run_trials(settings: TrialSettings) -> TrialReport:
         return _failed(settings, "It took too long.")
     if process.returncode:
         _clean_up()
-        lines = process.stderr.strip().splitlines() or [f"status {process.returncode}"]
+        lines = split_lines(process.stderr.strip()) or [f"status {process.returncode}"]
         log.error("readiness_trials.failed", status=process.returncode, output=process.stderr[-4000:])
         return _failed(settings, f"Its process has failed: {lines[-1][:200]}")
     return _parse(json.loads(process.stdout))
