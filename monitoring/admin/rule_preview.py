@@ -29,7 +29,7 @@ from monitoring.charts import (
     Chart,
     ChartShape,
     Series,
-    Span,
+    ShadedTime,
     Threshold,
     bucket_number,
     make_chart,
@@ -141,12 +141,14 @@ def backtest_chart(rule: AlertRule, result: Backtest) -> Chart:
     count = (result.times[-1] - first) // _HOUR + 1
     axis = Axis([first + _HOUR * number for number in range(count)], _HOUR, timedelta(days=1), "%d %b")
     values = worst_in_buckets(result, axis, falling=falling)
-    spans = [Span(one.firing_at, one.resolved_at or result.times[-1], "it would have fired") for one in result.firings]
+    spans = [
+        ShadedTime(one.firing_at, one.resolved_at or result.times[-1], "it would have fired") for one in result.firings
+    ]
     return alert_chart(rule, axis, values, spans, key="preview", title=metric_title(rule.metric))
 
 
 def alert_chart(
-    rule: AlertRule, axis: Axis, values: Sequence[float | None], spans: Sequence[Span], *, key: str, title: str
+    rule: AlertRule, axis: Axis, values: Sequence[float | None], spans: Sequence[ShadedTime], *, key: str, title: str
 ) -> Chart:
     """The chart of a rule's metric with its thresholds."""
     falling = rule.comparison in _FALLING
@@ -199,7 +201,7 @@ def episode_chart(alert: Alert) -> Chart | None:
         log.warning("alert_chart.failed", reason=str(error))
         return None
     end = alert.resolved_at or until
-    spans = [Span(alert.firing_at, end, "it fires")] if alert.firing_at else []
+    spans = [ShadedTime(alert.firing_at, end, "it fires")] if alert.firing_at else []
     return alert_chart(rule, axis, series[()], spans, key="episode", title=metric_title(rule.metric))
 
 
