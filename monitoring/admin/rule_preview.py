@@ -195,7 +195,8 @@ def episode_chart(alert: Alert) -> Chart | None:
                 labels={**rule.labels, **alert.labels},
                 group_by=(),
                 window=timedelta(seconds=rule.window_seconds),
-                at=axis.starts,
+                # As of the end of each bucket: that of the last one is now.
+                at=[min(start + bucket, until) for start in axis.starts],
             )
     except (*DATABASE_FAULTS, ValueError, KeyError) as error:
         log.warning("alert_chart.failed", reason=str(error))
