@@ -103,7 +103,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class ShadedSpan:
+class ShadedTime:
     """A time in the chart that is shaded: since and until when, and what it is."""
 
     start: datetime
@@ -200,7 +200,7 @@ def make_chart(
     empty_words: str = "No turn ended.",
     top: float | None = None,
     thresholds: Sequence[Threshold] = (),
-    spans: Sequence[ShadedSpan] = (),
+    spans: Sequence[ShadedTime] = (),
 ) -> Chart:
     """The chart of `series` over the buckets of `axis`. `top` is the end of the axis of values; by default a round
     number that is not below the highest one. `format_mark` is for its labels, where they are not as the values."""
@@ -295,15 +295,15 @@ def _bars(series: Sequence[Series], width: float, end: float) -> Iterator[Bar]:
             )
 
 
-def _shades(spans: Sequence[ShadedSpan], axis: Axis) -> Iterator[Shade]:
+def _shades(spans: Sequence[ShadedTime], axis: Axis) -> Iterator[Shade]:
     """What of the spans is in the chart; a short one is as wide as can be seen."""
     length = axis.bucket * len(axis.starts)
     for span in spans:
         start, end = ((at - axis.starts[0]) / length * WIDTH for at in (span.start, span.end))
-        left, right = max(0.0, start), min(float(WIDTH), end)
-        if left < right or 0 <= start == end <= WIDTH:
-            width = max(MIN_SHADE, right - left)
-            yield Shade(round(min(left, WIDTH - width), 2), round(width, 2), span.title)
+        begin, stop = max(0.0, start), min(float(WIDTH), end)
+        if begin < stop or 0 <= start == end <= WIDTH:
+            width = max(MIN_SHADE, stop - begin)
+            yield Shade(round(min(begin, WIDTH - width), 2), round(width, 2), span.title)
 
 
 def _path(values: Sequence[float | None], width: float, end: float) -> str:

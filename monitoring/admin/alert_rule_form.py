@@ -143,8 +143,8 @@ class AlertRuleForm(AuditedFormMixin, forms.Form):
             ],
         )
         rules = AlertRule.objects.order_by("name").values_list("pk", "name")
-        others = [(str(pk), name) for pk, name in rules if rule is None or pk != rule.pk]
-        self._set_choices("inhibited_by", others)
+        choices = [(str(pk), name) for pk, name in rules if rule is None or pk != rule.pk]
+        self._set_choices("inhibited_by", choices)
         for label in LABELS:
             self.fields[_scope(label)] = forms.ChoiceField(
                 choices=_SCOPES, required=False, initial=ALL, widget=Select, label=f"{label.capitalize()}"

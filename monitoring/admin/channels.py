@@ -66,9 +66,9 @@ class ChannelForm(AuditedFormMixin, forms.Form):
         super().__init__(data, initial=None if channel is None else _values(channel))
         self.channel = channel
         rows = NotificationChannel.objects.filter(for_tests=False).order_by("name").values_list("pk", "name")
-        others = [(str(pk), name) for pk, name in rows if channel is None or pk != channel.pk]
+        choices = [(str(pk), name) for pk, name in rows if channel is None or pk != channel.pk]
         fallback: Any = self.fields["fallback"]
-        fallback.choices = [("", "none"), *others]
+        fallback.choices = [("", "none"), *choices]
         if channel is None:
             self.fields[
                 "address"
@@ -136,7 +136,7 @@ class NotificationChannelAdmin(ConsoleAdmin):
 
     query_budget = 7
 
-    list_display = ("name", "display_status", "display_kind", "where", "used_by", "display_fallback", "failures")
+    list_display = ("name", "display_status", "display_kind", "where", "rule_users", "display_fallback", "failures")
     list_filter = (KindFilter,)
     list_filter_submit = True
     list_select_related = ("fallback",)
@@ -172,7 +172,7 @@ class NotificationChannelAdmin(ConsoleAdmin):
         return describe_address(channel) or NOTHING
 
     @admin.display(description="used by")
-    def used_by(self, channel: Any) -> str:
+    def rule_users(self, channel: Any) -> str:
         return f"{channel.rule_count} rule{'' if channel.rule_count == 1 else 's'}" if channel.rule_count else "no rule"
 
     @admin.display(description="fallback")

@@ -145,12 +145,12 @@ class NotificationAdmin(ExportableAdmin):
         if confirmation is not None:
             return confirmation
         try:
-            again = resend_notification(user_actor(request.user), row.pk)
+            queued = resend_notification(user_actor(request.user), row.pk)
         except BandstandError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(row_url(row))
         messages.success(request, "It is sent again. Load this page again to see the outcome.")
-        return HttpResponseRedirect(row_url(again))
+        return HttpResponseRedirect(row_url(queued))
 
     def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
         missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]

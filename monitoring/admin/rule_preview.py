@@ -29,7 +29,7 @@ from monitoring.charts import (
     Chart,
     ChartShape,
     Series,
-    ShadedSpan,
+    ShadedTime,
     Threshold,
     bucket_number,
     make_chart,
@@ -142,13 +142,13 @@ def backtest_chart(rule: AlertRule, result: Backtest) -> Chart:
     axis = Axis([first + _HOUR * number for number in range(count)], _HOUR, timedelta(days=1), "%d %b")
     values = worst_in_buckets(result, axis, falling=falling)
     spans = [
-        ShadedSpan(one.firing_at, one.resolved_at or result.times[-1], "it would have fired") for one in result.firings
+        ShadedTime(one.firing_at, one.resolved_at or result.times[-1], "it would have fired") for one in result.firings
     ]
     return alert_chart(rule, axis, values, spans, key="preview", title=metric_title(rule.metric))
 
 
 def alert_chart(
-    rule: AlertRule, axis: Axis, values: Sequence[float | None], spans: Sequence[ShadedSpan], *, key: str, title: str
+    rule: AlertRule, axis: Axis, values: Sequence[float | None], spans: Sequence[ShadedTime], *, key: str, title: str
 ) -> Chart:
     """The chart of a rule's metric with its thresholds."""
     falling = rule.comparison in _FALLING
@@ -195,13 +195,14 @@ def episode_chart(alert: Alert) -> Chart | None:
                 labels={**rule.labels, **alert.labels},
                 group_by=(),
                 window=timedelta(seconds=rule.window_seconds),
-                at=axis.starts,
+                # As of the end of each bucket: that of the last one is now.
+                at=[min(start + bucket, until) for start in axis.starts],
             )
     except (*DATABASE_FAULTS, ValueError, KeyError) as error:
         log.warning("alert_chart.failed", reason=str(error))
         return None
     end = alert.resolved_at or until
-    spans = [ShadedSpan(alert.firing_at, end, "it fires")] if alert.firing_at else []
+    spans = [ShadedTime(alert.firing_at, end, "it fires")] if alert.firing_at else []
     return alert_chart(rule, axis, series[()], spans, key="episode", title=metric_title(rule.metric))
 
 

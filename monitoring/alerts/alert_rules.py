@@ -107,13 +107,13 @@ def save_rule(
     if expected_version is not None and rule.version != expected_version:
         raise PreconditionFailed
     check_rule(settings, rule_id=rule_id)
-    before = _detail(read_settings(rule))
+    previous = _detail(read_settings(rule))
     settings.row(rule)
     rule.version += 1
     rule.save(update_fields=[*COLUMNS, "labels", "group_by", "version"])
     _set_relations(rule, settings)
     after = _detail(settings)
-    changes = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
+    changes = {name: [previous[name], after[name]] for name in after if previous[name] != after[name]}
     record_audit(actor, "alert_rule.changed", target=rule, detail=changes)
     return rule
 
@@ -175,8 +175,8 @@ def _check_texts(settings: RuleSettings, rule_id: UUID | None) -> Iterator[Inval
             f"A name has at most {MAX_NAME} small letters, digits, hyphens and underscores, such as high_error_rate.",
             pointer="/name",
         )
-    others = AlertRule.objects.exclude(pk=rule_id) if rule_id else AlertRule.objects.all()
-    if others.filter(name=settings.name).exists():
+    rows = AlertRule.objects.exclude(pk=rule_id) if rule_id else AlertRule.objects.all()
+    if rows.filter(name=settings.name).exists():
         yield InvalidInput("Another rule has this name.", pointer="/name")
     if len(settings.description) > MAX_DESCRIPTION or visible_text(settings.description) != settings.description:
         yield InvalidInput(f"At most {MAX_DESCRIPTION} visible characters are expected.", pointer="/description")
@@ -275,8 +275,8 @@ def _all_inhibiting(first: set[UUID]) -> set[UUID]:
     """`first`, and all that inhibit these, however far."""
     links: dict[UUID, set[UUID]] = {}
     through: Any = AlertRule.inhibited_by.through
-    for held, inhibiting in through.objects.values_list("from_alertrule_id", "to_alertrule_id"):
-        links.setdefault(held, set()).add(inhibiting)
+    for inhibited, inhibiting in through.objects.values_list("from_alertrule_id", "to_alertrule_id"):
+        links.setdefault(inhibited, set()).add(inhibiting)
     reached: set[UUID] = set()
     pending = set(first)
     while pending:

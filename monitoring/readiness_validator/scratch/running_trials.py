@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 from django.db import DatabaseError, connection
 
+from foundation.text_lines import split_lines
 from monitoring.readiness_validator.scratch.scratch_schema import drop_scratch_schema, may_create_schemas
 from monitoring.readiness_validator.scratch.trial_settings import TrialReport, TrialSettings
 

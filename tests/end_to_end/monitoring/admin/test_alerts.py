@@ -8,7 +8,7 @@ import pytest
 
 from accounts.roles import Role
 from foundation.clock import now
-from monitoring.models import Alert, Notification, NotificationChannel, Silence
+from monitoring.models import Alert, GaugeSample, Notification, NotificationChannel, Silence
 from tests.end_to_end.console.test_list_exports import lines
 from tests.end_to_end.monitoring.admin.test_alert_rules import make_alert, make_rule, text_of
 from tests.support.consoles import button_of, client_of, confirmed, fields_of, list_of, page_of
@@ -60,6 +60,14 @@ def test_the_page_of_an_alert_tells_its_course() -> None:
         assert text in page, text
     assert "Elsewhere" not in page
     assert ">Silence<" not in page
+
+
+def test_the_chart_of_an_alert_that_has_just_begun_has_its_value() -> None:
+    rule = make_rule("queue", metric="queue_depth", threshold=10, window_seconds=0)
+    GaugeSample.objects.create(metric="queue_depth", at=now(), value=17)
+    page = text_of(client_of("vera", Role.VIEWER).get(page_of(make_alert(rule, value=17))))
+    assert "highest: 17" in page
+    assert "fires above 10" in page
 
 
 def test_alerts_are_exported() -> None:
