@@ -11,7 +11,7 @@ from monitoring.alerts.state_machine import INACTIVE, AlertState, AlertStatus, C
 
 
 @dataclass(frozen=True, slots=True)
-class Firing:
+class AlertFiring:
     """One time that an alert fired; `resolved_at` None: it still did at the end."""
 
     labels: LabelSet
@@ -27,7 +27,7 @@ class Backtest:
 
     times: Sequence[datetime]
     values: Mapping[LabelSet, Sequence[float | None]]
-    firings: Sequence[Firing]
+    firings: Sequence[AlertFiring]
     dropped: int
 
     @property
@@ -35,7 +35,7 @@ class Backtest:
         """The longest time that an alert fired, to the last evaluation where it still did; None if none fired."""
         return max((self.duration(firing) for firing in self.firings), default=None)
 
-    def duration(self, firing: Firing) -> timedelta:
+    def duration(self, firing: AlertFiring) -> timedelta:
         """How long an alert fired, to the last evaluation where it still did."""
         return (firing.resolved_at or self.times[-1]) - firing.firing_at
 
@@ -46,7 +46,7 @@ def backtest(terms: Terms, times: Sequence[datetime], values: Mapping[LabelSet, 
     A set of labels that had no data yet, or has none any more, is not known to an evaluation: it begins no alert,
     whatever the rule says of missing data. Only the empty set, that of a rule without groups, is always there.
     """
-    firings: list[Firing] = []
+    firings: list[AlertFiring] = []
     dropped = 0
     for label_set, series in values.items():
         for episode in _episodes(terms, label_set, times, series):
@@ -59,7 +59,7 @@ def backtest(terms: Terms, times: Sequence[datetime], values: Mapping[LabelSet, 
 
 def _episodes(
     terms: Terms, label_set: LabelSet, times: Sequence[datetime], series: Sequence[float | None]
-) -> Iterator[Firing | None]:
+) -> Iterator[AlertFiring | None]:
     """Each firing of one series, and None for each time that the condition did not hold for long enough."""
     status = INACTIVE
     for at, value in zip(times, series, strict=True):
@@ -76,7 +76,7 @@ def _episodes(
         yield _firing(label_set, status, resolved_at=None)
 
 
-def _firing(label_set: LabelSet, status: AlertStatus, *, resolved_at: datetime | None) -> Firing:
+def _firing(label_set: LabelSet, status: AlertStatus, *, resolved_at: datetime | None) -> AlertFiring:
     assert status.pending_at is not None
     assert status.firing_at is not None
-    return Firing(label_set, status.pending_at, status.firing_at, resolved_at)
+    return AlertFiring(label_set, status.pending_at, status.firing_at, resolved_at)

@@ -10,7 +10,7 @@ from django.db import transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.alerts.backtest import Firing, backtest
+from monitoring.alerts.backtest import AlertFiring, backtest
 from monitoring.alerts.evaluator import evaluate_due_rules
 from monitoring.alerts.label_sets import LabelSet, make_label_set
 from monitoring.alerts.state_machine import read_terms
@@ -77,13 +77,13 @@ def evaluate(by_rule: Mapping[str, Series], number: int, at: datetime) -> None:
     assert evaluate_due_rules(at=at, read_values=read).failures == 0
 
 
-def read_firings(rule: AlertRule) -> list[Firing]:
+def read_firings(rule: AlertRule) -> list[AlertFiring]:
     return [
-        Firing(make_label_set(row.labels.items()), row.pending_at, row.firing_at, row.resolved_at)
+        AlertFiring(make_label_set(row.labels.items()), row.pending_at, row.firing_at, row.resolved_at)
         for row in Alert.objects.filter(rule=rule, firing_at__isnull=False)
         if row.firing_at
     ]
 
 
-def by_time(firings: Sequence[Firing]) -> list[Firing]:
+def by_time(firings: Sequence[AlertFiring]) -> list[AlertFiring]:
     return sorted(firings, key=lambda firing: (firing.firing_at, firing.labels))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agents.journal.compaction import compact_turns
 from agents.models import Turn
-from monitoring.alerts.backtest import Firing
+from monitoring.alerts.backtest import AlertFiring
 from monitoring.alerts.gauge_values import GaugeSource
 from monitoring.alerts.label_sets import LabelSet
 from monitoring.alerts.metrics import METRICS, MetricKind, read_values
@@ -232,10 +232,10 @@ def test_evaluations_one_by_one_see_what_the_backtest_sees(data: st.DataObject) 
         transaction.set_rollback(True)
 
 
-def evaluate_each(rule: AlertRule, times: Sequence[datetime]) -> list[Firing]:
+def evaluate_each(rule: AlertRule, times: Sequence[datetime]) -> list[AlertFiring]:
     """As the evaluator does: each time by itself, with what is open remembered."""
     statuses: dict[LabelSet, AlertStatus] = {}
-    firings: list[Firing] = []
+    firings: list[AlertFiring] = []
     for moment in times:
         window = timedelta(seconds=rule.window_seconds)
         values = read_values(
@@ -248,8 +248,8 @@ def evaluate_each(rule: AlertRule, times: Sequence[datetime]) -> list[Firing]:
             if status.state is not AlertState.INACTIVE:
                 statuses[labels] = status
             elif change is Change.RESOLVED and before.pending_at and before.firing_at:
-                firings.append(Firing(labels, before.pending_at, before.firing_at, moment))
+                firings.append(AlertFiring(labels, before.pending_at, before.firing_at, moment))
     for labels, status in statuses.items():
         if status.pending_at and status.firing_at:
-            firings.append(Firing(labels, status.pending_at, status.firing_at, None))
+            firings.append(AlertFiring(labels, status.pending_at, status.firing_at, None))
     return firings

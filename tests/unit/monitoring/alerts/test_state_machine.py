@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.alerts.backtest import Firing, backtest
+from monitoring.alerts.backtest import AlertFiring, backtest
 from monitoring.alerts.label_sets import LabelSet
 from monitoring.alerts.state_machine import INACTIVE, AlertState, AlertStatus, Change, Terms, evaluate
 
@@ -108,7 +108,9 @@ def read(text: str) -> AlertStatus:
     return AlertStatus(**row | times | {"state": AlertState(row["state"])})
 
 
-def live(terms: Terms, labels: LabelSet, times: Sequence[datetime], series: Sequence[float | None]) -> Iterator[Firing]:
+def live(
+    terms: Terms, labels: LabelSet, times: Sequence[datetime], series: Sequence[float | None]
+) -> Iterator[AlertFiring]:
     """As a process does that knows nothing but the row of the time before: none while the alert is inactive."""
     row: str | None = None
     for moment, value in zip(times, series, strict=True):
@@ -118,9 +120,9 @@ def live(terms: Terms, labels: LabelSet, times: Sequence[datetime], series: Sequ
         status, change = evaluate(before, terms, value, moment)
         row = None if status.state is AlertState.INACTIVE else stored(status)
         if change is Change.RESOLVED and before.pending_at and before.firing_at:
-            yield Firing(labels, before.pending_at, before.firing_at, moment)
+            yield AlertFiring(labels, before.pending_at, before.firing_at, moment)
     if row is not None and (status := read(row)).firing_at and status.pending_at:
-        yield Firing(labels, status.pending_at, status.firing_at, None)
+        yield AlertFiring(labels, status.pending_at, status.firing_at, None)
 
 
 @given(
@@ -143,7 +145,7 @@ def test_a_backtest_says_how_often_and_how_long() -> None:
     times = [at(30 * number) for number in range(8)]
     a, b = (("agent", "a"),), (("agent", "b"),)
     result = backtest(HOLD, times, {a: [6, 6, 6, 5, 6, 5, 6, 6], b: [5, 6, 6, 6, 6, 6, 6, 6]})
-    assert result.firings == [Firing(a, at(0), at(60), at(90)), Firing(b, at(30), at(90), None)]
+    assert result.firings == [AlertFiring(a, at(0), at(60), at(90)), AlertFiring(b, at(30), at(90), None)]
     assert (result.dropped, result.longest) == (1, timedelta(seconds=120))
     quiet = backtest(HOLD, times, {})
     assert (quiet.firings, quiet.dropped, quiet.longest) == ([], 0, None)
