@@ -28,7 +28,7 @@ REPORT_SECONDS = 60.0
 # The end of a process that is restarted by itself: the restart after its report, and what must last.
 END_SECONDS = 120.0
 # How much is written to fill the disk, and how far the limit is above it.
-FILL_MEGABYTES, ROOM_MEGABYTES = 2048, 1024
+FILL_MEGABYTES, ROOM_MEGABYTES = 4096, 2048
 
 
 class Unreported(Exception):
@@ -162,17 +162,19 @@ def main() -> int:
     """Run all of it; the exit status."""
     with webhook_receiver() as receiver, tempfile.TemporaryDirectory(prefix="bandstand-chaos-") as name:
         Path(name).chmod(0o711)
-        free = read_disk_usage(Path(name)).free // MEBIBYTE
+        filler = Path(name) / "data" / "filler"
         settings = {
             "BANDSTAND_WATCHDOG_WEBHOOK": receiver.url,
             "BANDSTAND_HEARTBEAT_URL": receiver.url,
             "BANDSTAND_DISK_FULL_PERCENT": "100",
-            "BANDSTAND_DISK_FREE_MEGABYTES": str(max(0, free - FILL_MEGABYTES + ROOM_MEGABYTES)),
         }
         witness = Witness(receiver)
 
         def start(port: int | None = None) -> Running:
-            return Running(Path(name) / "data", port, **settings).wait_until_ready()
+            # Of what is free now: others write on this disk, too.
+            free = (read_disk_usage(Path(name)).free + (filler.stat().st_size if filler.exists() else 0)) // MEBIBYTE
+            limit = str(max(0, free - FILL_MEGABYTES + ROOM_MEGABYTES))
+            return Running(filler.parent, port, BANDSTAND_DISK_FREE_MEGABYTES=limit, **settings).wait_until_ready()
 
         running = start()
         try:
