@@ -28,7 +28,7 @@ REPORT_SECONDS = 60.0
 # The end of a process that is restarted by itself: the restart after its report, and what must last.
 END_SECONDS = 120.0
 # How much is written to fill the disk, and how far the limit is above it.
-FILL_MEGABYTES, ROOM_MEGABYTES = 2048, 1024
+FILL_MEGABYTES, ROOM_MEGABYTES = 4096, 2048
 
 
 class Unreported(Exception):
@@ -130,7 +130,7 @@ def fill_disk(running: Running, witness: Witness) -> None:
 
 def lose_supervisor(
     running: Running, receiver: WebhookReceiver, witness: Witness, start: Callable[[int | None], Running]
-) -> Running:
+) -> None:
     """Killed while a disk is full: nobody calls any more. The next one reports the end, and nothing twice."""
     calls = len(receiver.calls)
     wait_for(lambda: len(receiver.calls) > calls)
@@ -149,30 +149,34 @@ def lose_supervisor(
     if receiver.calls[-1] != last:
         raise Unreported("somebody calls for a supervisor that is dead")
     print("  a dead supervisor: no call for two periods", flush=True)
-    successor = start(running.port)
+    start(running.port)
     time.sleep(20)
     if witness.count("FIRING", Condition.DISK_FULL) != reports:
         raise Unreported("a supervisor that was started again repeats itself")
     with witness.expect("RESOLVED", Condition.DISK_FULL, within_seconds=END_SECONDS, what="by the next supervisor"):
         file.unlink()
-    return successor
 
 
 def main() -> int:
     """Run all of it; the exit status."""
     with webhook_receiver() as receiver, tempfile.TemporaryDirectory(prefix="bandstand-chaos-") as name:
         Path(name).chmod(0o711)
-        free = read_disk_usage(Path(name)).free // MEBIBYTE
+        filler = Path(name) / "data" / "filler"
         settings = {
             "BANDSTAND_WATCHDOG_WEBHOOK": receiver.url,
             "BANDSTAND_HEARTBEAT_URL": receiver.url,
             "BANDSTAND_DISK_FULL_PERCENT": "100",
-            "BANDSTAND_DISK_FREE_MEGABYTES": str(max(0, free - FILL_MEGABYTES + ROOM_MEGABYTES)),
         }
         witness = Witness(receiver)
 
+        started: list[Running] = []
+
         def start(port: int | None = None) -> Running:
-            return Running(Path(name) / "data", port, **settings).wait_until_ready()
+            # Of what is free now: others write on this disk, too.
+            free = (read_disk_usage(Path(name)).free + (filler.stat().st_size if filler.exists() else 0)) // MEBIBYTE
+            limit = str(max(0, free - FILL_MEGABYTES + ROOM_MEGABYTES))
+            started.append(Running(filler.parent, port, BANDSTAND_DISK_FREE_MEGABYTES=limit, **settings))
+            return started[-1].wait_until_ready()
 
         running = start()
         try:
@@ -182,12 +186,12 @@ def main() -> int:
             freeze_scheduler(running, witness)
             stop_processes(running)
             fill_disk(running, witness)
-            running = lose_supervisor(running, receiver, witness, start)
+            lose_supervisor(running, receiver, witness, start)
         except (AssertionError, Unreported) as error:
-            print(f"{error}\n{running.said}", file=sys.stderr)
+            print(f"{error}\n{started[-1].said}", file=sys.stderr)
             return 1
         finally:
-            running.end()
+            started[-1].end()
     print("all of it was reported in time", flush=True)
     return 0
 
