@@ -96,9 +96,10 @@ def _describe(rule: AlertRule, alerts: Sequence[Alert]) -> str:
         "off" if not rule.enabled else ", ".join(f"{one.state} {_words(one.labels.items())}".strip() for one in alerts)
     )
     channels = ", ".join(channel.name for channel in rule.channels.all()) or "nobody"
+    hold = f" for {format_seconds(rule.for_seconds)}" if rule.for_seconds else ""
     return (
-        f"[{state or 'inactive'}]  {title} {rule.get_comparison_display()} {rule.threshold:g}{unit} "
-        f"for {format_seconds(rule.for_seconds)}, {rule.severity}, to {channels}"
+        f"[{state or 'inactive'}]  {title} {rule.get_comparison_display()} {rule.threshold:g}{unit}{hold}, "
+        f"{rule.severity}, to {channels}"
     )
 
 
