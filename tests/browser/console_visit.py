@@ -76,6 +76,7 @@ PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "people": ("olga", "accounts/user/", {}),
     "person": ("olga", "accounts/user/add/", {}),
     "key": ("olga", "accounts/apikey/add/", {}),
+    "alert-rule": ("olga", "monitoring/alertrule/{rule}/change/", {}),
     "schedules": ("olga", "scheduling/schedule/", {}),
     "audit": ("olga", "accounts/auditentry/", {}),
     "sessions": ("olga", "agents/agentsession/", {}),
