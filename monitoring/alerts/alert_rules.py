@@ -28,6 +28,8 @@ MAX_HOLD_SECONDS: Final = 86_400
 MIN_REPEAT_SECONDS: Final = 60
 MAX_REPEAT_SECONDS: Final = 7 * 86_400
 MAX_LABEL: Final = 200
+# More than any metric has; what is beyond could not be read, nor drawn.
+MAX_THRESHOLD: Final = 1e15
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 # An address of this console, or one elsewhere.
 _RUNBOOK: Final = re.compile(r"(/|https?://)\S+")
@@ -201,8 +203,8 @@ def _check_labels(settings: RuleSettings, metric: AlertMetric) -> Iterator[Inval
 def _check_thresholds(settings: RuleSettings) -> Iterator[InvalidInput]:
     threshold, clear = settings.threshold, settings.clear_threshold
     for name, value in (("threshold", threshold), ("clear_threshold", clear)):
-        if value is not None and not isfinite(value):
-            yield InvalidInput("A number is expected.", pointer=f"/{name}")
+        if value is not None and not (isfinite(value) and abs(value) <= MAX_THRESHOLD):
+            yield InvalidInput(f"A number of at most {MAX_THRESHOLD:,.0f} is expected.", pointer=f"/{name}")
     if clear is None:
         return
     if settings.comparison in _FALLING and clear < threshold:

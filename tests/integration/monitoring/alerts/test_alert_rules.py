@@ -75,6 +75,8 @@ def test_only_builders_and_owners_decide_on_rules() -> None:
         ({"group_by": ("host",)}, "/labels/host"),
         ({"threshold": float("nan")}, "/threshold"),
         ({"threshold": float("inf")}, "/threshold"),
+        ({"threshold": 1e308}, "/threshold"),
+        ({"threshold": 1.0, "clear_threshold": -1e16}, "/clear_threshold"),
         ({"clear_threshold": 6.0}, "/clear_threshold"),
         ({"clear_threshold": 4.0, "comparison": "lt"}, "/clear_threshold"),
         ({"window_seconds": 0}, "/window_seconds"),
