@@ -137,8 +137,8 @@ def switch_rule(actor: Actor, rule_id: UUID, *, enabled: bool) -> AlertRule:
 def delete_rule(actor: Actor, rule_id: UUID) -> None:
     """Delete a rule with its past alerts and its silences.
 
-    Raises `Forbidden`, `NotFound`, and `Conflict` for one that is built in, and while an alert is open: nobody would be
-    notified of its end.
+    Raises `Forbidden`, `NotFound`, and `Conflict` for one that is built in, and while an alert is open or the rule
+    cannot be evaluated: nobody would be notified of the end of that.
     """
     require_permission(actor, DELETE_ALERT_RULE)
     rule = lock_rule(rule_id)
@@ -146,6 +146,8 @@ def delete_rule(actor: Actor, rule_id: UUID) -> None:
         raise Conflict("This rule is built in: it can be switched off, not deleted.")
     if Alert.objects.open().filter(rule=rule).exists():
         raise Conflict("An alert of this rule is open. Switch the rule off; the alert ends then, and so can the rule.")
+    if rule.evaluation_failures:
+        raise Conflict("This rule cannot be evaluated. Switch it off; that ends then, and so can the rule.")
     record_audit(actor, "alert_rule.deleted", target=rule, detail=_detail(read_settings(rule)))
     rule.delete()
 

@@ -281,3 +281,12 @@ def test_an_alert_that_begins_just_before_the_first_of_its_group_ends_is_heard_o
     for _ in range(8):
         evaluations.after(10, {"b": 11.0})
     assert [labels_of(row) for row in Notification.objects.order_by("id")] == [["a firing"], ["b firing"]]
+
+
+def test_a_rule_that_cannot_be_evaluated_and_is_switched_off_ends_its_notification(evaluations: Evaluations) -> None:
+    make_rule("broken", make_channel())
+    for _ in range(3):
+        evaluations.after(30, ValueError("boom"))
+    AlertRule.objects.update(enabled=False)
+    evaluations.after(30, None)
+    assert [title for _, title in queued()] == ["broken: cannot be evaluated", "broken: is switched off"]
