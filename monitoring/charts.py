@@ -24,6 +24,8 @@ MIN_SHADE: Final = 3
 BAR_SHARE: Final = 0.8
 # The intervals of the axis of values.
 INTERVALS: Final = 4
+# What is lower is drawn as 0.
+MIN_TOP: Final = 1e-9
 
 Format = Callable[[float], str]
 
@@ -238,8 +240,8 @@ def make_chart(
 
 def round_top(highest: float) -> float:
     """The least of 4, 8, 10, 20, 40, 80, 100 … (or .4, .8, …) that is not below `highest`: its quarters are round, too.
-    At least 4 where `highest` is 0."""
-    if highest <= 0:
+    4 where `highest` is 0, or nearly."""
+    if highest < MIN_TOP:
         return float(INTERVALS)
     power = 10.0 ** floor(log10(highest))
     return next(step * power for step in (1, 2, 4, 8, 10) if step * power >= highest * 0.999_999)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -19,7 +20,7 @@ from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
 from console.admin import ConsoleAdmin
-from console.confirmation import confirmation_page
+from console.confirmation import confirmation_page, confirmed_data
 from console.field_filters import ChoiceFilter, FieldFilter, require_choice
 from console.formatting import NOTHING, badge, time_ago
 from console.keyset_changelist import parse_uuid
@@ -84,6 +85,12 @@ class MetricFilter(ChoiceFilter):
 class SeverityFilter(ChoiceFilter):
     title, parameter_name, column = "severity", "severity", "severity"
     values = Severity.values
+
+
+class SwitchForm(forms.Form):
+    """What the page asked about: somebody else may have switched the rule since."""
+
+    to = forms.ChoiceField(choices=[("on", "on"), ("off", "off")], widget=forms.HiddenInput)
 
 
 @admin.register(AlertRule)
@@ -229,6 +236,7 @@ class AlertRuleAdmin(ConsoleAdmin):
         if rule is None:
             return self._missing(request, object_id)
         off = rule.enabled
+        form = SwitchForm(confirmed_data(request), initial={"to": "off" if off else "on"})
         confirmation = confirmation_page(
             request,
             self,
@@ -239,16 +247,18 @@ class AlertRuleAdmin(ConsoleAdmin):
             else "It is evaluated again from now on.",
             yes=f"Switch {'off' if off else 'on'}",
             back=row_url(rule),
+            form=form,
             danger=off,
         )
         if confirmation is not None:
             return confirmation
+        to = form.cleaned_data["to"]
         try:
-            switch_rule(user_actor(request.user), rule.pk, enabled=not off)
+            switch_rule(user_actor(request.user), rule.pk, enabled=to == "on")
         except BandstandError as error:
             messages.error(request, error.detail)
         else:
-            messages.success(request, f"{rule} is switched {'off' if off else 'on'}.")
+            messages.success(request, f"{rule} is switched {to}.")
         return HttpResponseRedirect(row_url(rule))
 
     @action(description="Delete", permissions=["remove"], url_path="remove", icon="delete")

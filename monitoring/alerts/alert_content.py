@@ -46,16 +46,20 @@ def describe_alerts(
 
 
 def describe_evaluation(rule: AlertRule, *, incident_key: str, failing_at: datetime, error: str) -> NotificationContent:
-    """What is said of a rule that cannot be evaluated because of `error`; "" for one that can be again."""
+    """What is said of a rule that cannot be evaluated because of `error`; "" for one that can be again, or that is
+    switched off."""
     is_failing = bool(error)
-    title = f"{rule.name}: cannot be evaluated" if is_failing else f"{rule.name}: can be evaluated again"
+    end = ("can be evaluated again", "Its alerts are up to date again.")
+    if not rule.enabled:
+        end = ("is switched off", "It could not be evaluated, and is not any more.")
+    title = f"{rule.name}: {'cannot be evaluated' if is_failing else end[0]}"
     return NotificationContent(
         title=title,
         state=ContentState.FIRING if is_failing else ContentState.RESOLVED,
         severity=rule.severity,
         incident_key=incident_key,
         rule=rule.name,
-        description=error or "Its alerts are up to date again.",
+        description=error or end[1],
         condition=describe_condition(rule),
         since=failing_at,
         url=rule_url(rule),

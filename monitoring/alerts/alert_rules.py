@@ -28,6 +28,8 @@ MAX_HOLD_SECONDS: Final = 86_400
 MIN_REPEAT_SECONDS: Final = 60
 MAX_REPEAT_SECONDS: Final = 7 * 86_400
 MAX_LABEL: Final = 200
+# More than any metric has; what is beyond could not be read, nor drawn.
+MAX_THRESHOLD: Final = 1e15
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 # An address of this console, or one elsewhere.
 _RUNBOOK: Final = re.compile(r"(/|https?://)\S+")
@@ -135,8 +137,8 @@ def switch_rule(actor: Actor, rule_id: UUID, *, enabled: bool) -> AlertRule:
 def delete_rule(actor: Actor, rule_id: UUID) -> None:
     """Delete a rule with its past alerts and its silences.
 
-    Raises `Forbidden`, `NotFound`, and `Conflict` for one that is built in, and while an alert is open: nobody would be
-    notified of its end.
+    Raises `Forbidden`, `NotFound`, and `Conflict` for one that is built in, and while an alert is open or the rule
+    cannot be evaluated: nobody would be notified of the end of that.
     """
     require_permission(actor, DELETE_ALERT_RULE)
     rule = lock_rule(rule_id)
@@ -144,6 +146,8 @@ def delete_rule(actor: Actor, rule_id: UUID) -> None:
         raise Conflict("This rule is built in: it can be switched off, not deleted.")
     if Alert.objects.open().filter(rule=rule).exists():
         raise Conflict("An alert of this rule is open. Switch the rule off; the alert ends then, and so can the rule.")
+    if rule.evaluation_failures:
+        raise Conflict("This rule cannot be evaluated. Switch it off; that ends then, and so can the rule.")
     record_audit(actor, "alert_rule.deleted", target=rule, detail=_detail(read_settings(rule)))
     rule.delete()
 
@@ -201,8 +205,8 @@ def _check_labels(settings: RuleSettings, metric: AlertMetric) -> Iterator[Inval
 def _check_thresholds(settings: RuleSettings) -> Iterator[InvalidInput]:
     threshold, clear = settings.threshold, settings.clear_threshold
     for name, value in (("threshold", threshold), ("clear_threshold", clear)):
-        if value is not None and not isfinite(value):
-            yield InvalidInput("A number is expected.", pointer=f"/{name}")
+        if value is not None and not (isfinite(value) and abs(value) <= MAX_THRESHOLD):
+            yield InvalidInput(f"A number of at most {MAX_THRESHOLD:,.0f} is expected.", pointer=f"/{name}")
     if clear is None:
         return
     if settings.comparison in _FALLING and clear < threshold:

@@ -324,7 +324,8 @@ _ALL: Final = (
     _gauge(
         "failed_notifications",
         "Failed notifications",
-        "Notifications of alerts that could not be delivered to their channel in the window, after all attempts.",
+        "Notifications of alerts that could not be delivered to their channel in the window, after all attempts; "
+        "without those of rules about this.",
         unit=Unit.NUMBER,
         source=GaugeSource(Gauge.FAILED_NOTIFICATIONS, over=Over.SUM),
         page=Link("admin:monitoring_notification_changelist", query={"state": "failed"}),

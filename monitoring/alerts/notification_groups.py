@@ -7,13 +7,13 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from monitoring.alerts.alert_content import describe_alerts, describe_evaluation
 from monitoring.alerts.suppression import Suppression, read_suppression
@@ -46,8 +46,10 @@ def queue_notifications(outcomes: Iterable[RuleAlerts], at: datetime) -> int:
     if not concerned:
         return 0
     suppression = read_suppression([outcome.rule for outcome in concerned], at)
-    unheard = _read_unheard(concerned)
-    queued = sum(_queue_for_rule(outcome, suppression, unheard, at) for outcome in concerned)
+    groups = {alert.group_key for outcome in concerned for alert in [*outcome.firing, *outcome.resolved]}
+    unheard = _read_unheard(concerned, groups)
+    past = _Past(unheard, _read_heard(groups, at))
+    queued = sum(_queue_for_rule(outcome, suppression, past, at) for outcome in concerned)
     alerts = [alert for outcome in concerned for alert in [*outcome.firing, *outcome.resolved]] + unheard
     Alert.objects.bulk_update(alerts, ["suppressed_by", "notified_at"])
     return queued
@@ -62,9 +64,8 @@ def queue_evaluation(rule: AlertRule, *, failing_at: datetime, error: str) -> in
     return _queue(event, _channels_of(rule))
 
 
-def _read_unheard(outcomes: Sequence[RuleAlerts]) -> list[Alert]:
+def _read_unheard(outcomes: Sequence[RuleAlerts], groups: Collection[UUID | None]) -> list[Alert]:
     """Alerts that ended in an earlier pass before anybody heard of them, of groups that go on."""
-    groups = {alert.group_key for outcome in outcomes for alert in [*outcome.firing, *outcome.resolved]}
     now_resolved = {alert.pk for outcome in outcomes for alert in outcome.resolved}
     rows = Alert.objects.filter(
         group_key__in=groups, state=Alert.State.RESOLVED, notified_at=None, suppressed_by=""
@@ -72,7 +73,23 @@ def _read_unheard(outcomes: Sequence[RuleAlerts]) -> list[Alert]:
     return [alert for alert in rows if alert.pk not in now_resolved]
 
 
-def _queue_for_rule(outcome: RuleAlerts, suppression: Suppression, unheard: Sequence[Alert], at: datetime) -> int:
+def _read_heard(groups: Collection[UUID | None], at: datetime) -> dict[UUID | None, datetime | None]:
+    """The groups that people have heard of, and when they last did, also of alerts that have ended since; None where
+    the clock was put back to before it."""
+    rows = Alert.objects.filter(group_key__in=groups, notified_at__isnull=False).values("group_key").order_by()
+    last = Max("notified_at", filter=Q(notified_at__lte=at))
+    return {row["group_key"]: row["last"] for row in rows.annotate(last=last)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What `_read_unheard` and `_read_heard` return."""
+
+    unheard: Sequence[Alert]
+    heard: Mapping[UUID | None, datetime | None]
+
+
+def _queue_for_rule(outcome: RuleAlerts, suppression: Suppression, past: _Past, at: datetime) -> int:
     rule = outcome.rule
     for alert in outcome.firing:
         alert.suppressed_by = suppression.reason(alert)
@@ -81,30 +98,42 @@ def _queue_for_rule(outcome: RuleAlerts, suppression: Suppression, unheard: Sequ
         assert key is not None
         firing, resolved, earlier = (
             [alert for alert in alerts if alert.group_key == key]
-            for alerts in (outcome.firing, outcome.resolved, unheard)
+            for alerts in (outcome.firing, outcome.resolved, past.unheard)
         )
         if firing:
-            queued += _queue_open(rule, key, firing, [*resolved, *earlier], at)
+            dedup_key = f"{key}-{int(at.timestamp())}" if key in past.heard else str(key)
+            group = _Group(key, dedup_key, past.heard.get(key), firing, [*resolved, *earlier])
+            queued += _queue_open(rule, group, at)
         else:
             queued += _queue_end(rule, key)
     return queued
 
 
-def _queue_open(rule: AlertRule, key: UUID, firing: Sequence[Alert], resolved: Sequence[Alert], at: datetime) -> int:
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The alerts of a group that fire, and those to be reported as ended; `last` is when people heard of the group."""
+
+    key: UUID
+    dedup_key: str
+    last: datetime | None
+    firing: Sequence[Alert]
+    resolved: Sequence[Alert]
+
+
+def _queue_open(rule: AlertRule, group: _Group, at: datetime) -> int:
     """Queue for a group of which something fires."""
-    audible = [alert for alert in firing if not alert.suppressed_by]
-    fresh = [alert for alert in [*audible, *resolved] if alert.notified_at is None and not alert.suppressed_by]
-    last = max((alert.notified_at for alert in [*firing, *resolved] if alert.notified_at), default=None)
-    if fresh and (last is None or at - last >= timedelta(seconds=GROUP_SECONDS)):
+    last = group.last
+    audible = [alert for alert in group.firing if not alert.suppressed_by]
+    over = [alert for alert in group.resolved if not alert.suppressed_by]
+    is_fresh = any(alert.notified_at is None for alert in [*audible, *over])
+    if is_fresh and (last is None or at - last >= timedelta(seconds=GROUP_SECONDS)):
         kind = Notification.Kind.FIRING
     elif audible and last and rule.repeat_seconds and at - last >= timedelta(seconds=rule.repeat_seconds):
         kind = Notification.Kind.REPEAT
     else:
         return 0
-    dedup_key = str(key) if last is None else f"{key}-{int(at.timestamp())}"
-    over = [alert for alert in resolved if not alert.suppressed_by]
-    content = describe_alerts(rule, group_key=key, firing=audible, resolved=over)
-    queued = _queue(_Event(rule, kind, dedup_key, content, [*audible, *over]), _channels_of(rule))
+    content = describe_alerts(rule, group_key=group.key, firing=audible, resolved=over)
+    queued = _queue(_Event(rule, kind, group.dedup_key, content, [*audible, *over]), _channels_of(rule))
     if queued:
         for alert in [*audible, *over]:
             alert.notified_at = at

@@ -123,8 +123,10 @@ FROM (
            ORDER BY run.id DESC LIMIT 1) IN ('failed', 'lost')
     UNION ALL SELECT 'event_lag_seconds', '{}', lag FROM recent WHERE lag IS NOT NULL
     UNION ALL SELECT 'dropped_spans', '{}', dropped FROM recent
-    UNION ALL SELECT 'failed_notifications', '{}', count(*) FROM monitoring_notification, previous
+    UNION ALL SELECT 'failed_notifications', '{}', count(*) FROM monitoring_notification n, previous
     WHERE state = 'failed' AND kind <> 'test' AND finished_at > previous.at
+    -- That the notification of an alert about this failed, too, would begin the next alert, and so on for ever.
+    AND NOT EXISTS (SELECT FROM monitoring_alertrule r WHERE r.id = n.rule_id AND r.metric = 'failed_notifications')
 ) gauge
 """
 

@@ -20,6 +20,7 @@ from foundation.clock import now
 from foundation.process_work import Process, ProcessKind
 from foundation.spans import SpanBuffer
 from monitoring.models import (
+    AlertRule,
     GaugeSample,
     Notification,
     NotificationChannel,
@@ -142,6 +143,11 @@ def test_what_happened_since_the_samples_before_counts_once() -> None:
             channel=channel, kind="firing", dedup_key=str(uuid4()), content={}, state="failed",
             finished_at=now() - timedelta(minutes=minutes),
         )  # fmt: skip
+    # Each would begin the next alert.
+    rule = AlertRule.objects.create(name="notifications_failed", metric="failed_notifications", threshold=0)
+    Notification.objects.create(
+        channel=channel, rule=rule, kind="resolved", dedup_key="a", content={}, state="failed", finished_at=now()
+    )
     sample = make_sample(process(), read_process(process()), read_process(process()))
     sample.figures["new_spans_dropped"] = 7
     store_sample(sample)

@@ -73,7 +73,8 @@ def test_a_line_is_broken_where_there_is_no_number_and_a_lone_number_is_a_dash()
 
 
 @pytest.mark.parametrize(
-    ("highest", "end"), [(0, 4), (0.3, 0.4), (1, 1), (1.1, 2), (3, 4), (5, 8), (9, 10), (81, 100), (99_999, 100_000)]
+    ("highest", "end"),
+    [(0, 4), (5e-324, 4), (0.3, 0.4), (1, 1), (1.1, 2), (3, 4), (5, 8), (9, 10), (81, 100), (99_999, 100_000)],
 )
 def test_the_axis_of_values_ends_at_a_round_number(highest: float, end: float) -> None:
     assert round_top(highest) == pytest.approx(end)

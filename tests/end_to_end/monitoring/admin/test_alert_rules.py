@@ -168,6 +168,14 @@ def test_the_buttons_switch_and_delete() -> None:
     assert not AlertRule.objects.exists()
 
 
+def test_two_who_switch_a_rule_off_at_once_leave_it_off() -> None:
+    rule, ada, bob = make_rule(), client_of("ada", Role.BUILDER), client_of("bob", Role.BUILDER)
+    forms = [fields_of(one.get(button_of(rule, "switch")).context["form"]) for one in (ada, bob)]
+    for client, form in zip((ada, bob), forms, strict=True):
+        client.post(button_of(rule, "switch"), form | {"confirm": "yes"})
+    assert not AlertRule.objects.get().enabled
+
+
 def test_an_id_of_no_rule_leads_to_the_list() -> None:
     builder = client_of("bob", Role.BUILDER)
     for key in ("0" * 32, "x"):

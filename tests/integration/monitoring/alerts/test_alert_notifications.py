@@ -259,3 +259,34 @@ def test_the_state_and_its_notifications_commit_together(
     assert Alert.objects.get().state == "pending"
     evaluations.after(0, 11.0)
     assert (Alert.objects.get().state, kinds()) == ("firing", ["firing"])
+
+
+def test_what_a_silence_held_back_is_heard_of_when_the_alerts_that_were_have_ended(evaluations: Evaluations) -> None:
+    make_rule("full", make_channel(), group_by=["host"])
+    silence(ends=600, host="b")
+    evaluations.after(0, {"a": 11.0, "b": 11.0})
+    evaluations.after(300, {"a": 1.0, "b": 11.0})
+    for _ in range(3):
+        evaluations.after(300, {"a": 1.0, "b": 11.0})
+    rows = Notification.objects.order_by("id")
+    assert [labels_of(row) for row in rows] == [["a firing"], ["b firing"]]
+    assert len({row.dedup_key for row in rows}) == 2
+
+
+def test_an_alert_that_begins_just_before_the_first_of_its_group_ends_is_heard_of(evaluations: Evaluations) -> None:
+    make_rule("full", make_channel(), group_by=["host"], interval_seconds=10)
+    evaluations.after(0, {"a": 11.0})
+    evaluations.after(10, {"a": 11.0, "b": 11.0})
+    evaluations.after(10, {"a": 1.0, "b": 11.0})
+    for _ in range(8):
+        evaluations.after(10, {"b": 11.0})
+    assert [labels_of(row) for row in Notification.objects.order_by("id")] == [["a firing"], ["b firing"]]
+
+
+def test_a_rule_that_cannot_be_evaluated_and_is_switched_off_ends_its_notification(evaluations: Evaluations) -> None:
+    make_rule("broken", make_channel())
+    for _ in range(3):
+        evaluations.after(30, ValueError("boom"))
+    AlertRule.objects.update(enabled=False)
+    evaluations.after(30, None)
+    assert [title for _, title in queued()] == ["broken: cannot be evaluated", "broken: is switched off"]

@@ -75,6 +75,8 @@ def test_only_builders_and_owners_decide_on_rules() -> None:
         ({"group_by": ("host",)}, "/labels/host"),
         ({"threshold": float("nan")}, "/threshold"),
         ({"threshold": float("inf")}, "/threshold"),
+        ({"threshold": 1e308}, "/threshold"),
+        ({"threshold": 1.0, "clear_threshold": -1e16}, "/clear_threshold"),
         ({"clear_threshold": 6.0}, "/clear_threshold"),
         ({"clear_threshold": 4.0, "comparison": "lt"}, "/clear_threshold"),
         ({"window_seconds": 0}, "/window_seconds"),
@@ -157,7 +159,10 @@ def test_a_rule_is_deleted_unless_it_is_built_in_or_an_alert_is_open() -> None:
     with pytest.raises(Conflict, match="is open"):
         delete_rule(SYSTEM, rule.pk)
     alert.delete()
-    AlertRule.objects.filter(pk=rule.pk).update(built_in=True)
+    AlertRule.objects.filter(pk=rule.pk).update(evaluation_failures=3)
+    with pytest.raises(Conflict, match="cannot be evaluated"):
+        delete_rule(SYSTEM, rule.pk)
+    AlertRule.objects.filter(pk=rule.pk).update(evaluation_failures=0, built_in=True)
     with pytest.raises(Conflict, match="built in"):
         delete_rule(SYSTEM, rule.pk)
     AlertRule.objects.filter(pk=rule.pk).update(built_in=False)
