@@ -150,7 +150,8 @@ def create_schedule(
             cron=timing.cron,
             time_zone=timing.time_zone,
             once_at=timing.once_at,
-            next_at=timing.upcoming(after=now(), count=1)[0],
+            # One time that has passed while this waited for the locks is fired at once.
+            next_at=timing.once_at or timing.upcoming(after=now(), count=1)[0],
         )
     return access_schedule(actor, schedule_id=schedule.pk)
 
