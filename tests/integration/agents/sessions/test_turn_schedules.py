@@ -16,7 +16,7 @@ from accounts.models import AuditEntry
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import TurnSchedule
-from agents.sessions import access_session, create_session, delete_session
+from agents.sessions import access_session, create_session, delete_session, turn_schedules
 from agents.sessions.turn_schedules import (
     ScheduleState,
     access_schedule,
@@ -168,6 +168,28 @@ def test_a_change_needs_the_present_version_and_plans_anew(ada: Actor) -> None:
     assert (again.once_at, again.cron, again.time_zone) == (None, "30 6 * * *", "Europe/Zurich")
     delete_schedule(ada, schedule_id=schedule.pk, expected_version=4)
     assert not TurnSchedule.objects.exists()
+
+
+def test_a_change_of_words_does_not_skip_a_time_that_is_due(ada: Actor) -> None:
+    """The page sends the timing with each change."""
+    schedule = scheduled(ada)
+    due = now() - timedelta(seconds=30)
+    TurnSchedule.objects.update(next_at=due)
+    changed = update_schedule(ada, schedule_id=schedule.pk, expected_version=1, text="Anything new?", **TIMING)
+    assert (changed.text, changed.next_at) == ("Anything new?", due)
+    TurnSchedule.objects.update(cron="", once_at=due)
+    once = update_schedule(ada, schedule_id=schedule.pk, expected_version=2, text="Once?", once_at=due)
+    assert (once.text, once.next_at) == ("Once?", due)
+    TurnSchedule.objects.update(next_at=None, enabled=False)
+    with pytest.raises(InvalidInput):
+        update_schedule(ada, schedule_id=schedule.pk, expected_version=3, once_at=due)
+
+
+def test_a_single_time_that_passes_while_it_is_stored_is_due(ada: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = now() + timedelta(seconds=1)
+    clock = iter([at - timedelta(milliseconds=1)])
+    monkeypatch.setattr(turn_schedules, "now", lambda: next(clock, at + timedelta(milliseconds=1)))
+    assert scheduled(ada, cron="", once_at=at).next_at == at
 
 
 def test_a_paused_schedule_has_no_next_time_until_it_is_resumed(ada: Actor) -> None:
