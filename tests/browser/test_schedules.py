@@ -27,6 +27,14 @@ async () => {
 }
 """
 
+_CHANGE_ELSEWHERE = """
+async (id) => {
+  const { listSchedules, updateSchedule } = await import("/static/bandstand/schedules/api.js");
+  const { results } = await listSchedules();
+  await updateSchedule(results.find((schedule) => schedule.id === id), { text: "Changed elsewhere" });
+}
+"""
+
 
 @pytest.mark.parametrize("options", [DARK, NARROW], ids=["dark", "phone"])
 async def test_every_weekday_at_8_in_zurich(arrive: Arrive, options: dict[str, object]) -> None:
@@ -61,6 +69,12 @@ async def test_every_weekday_at_8_in_zurich(arrive: Arrive, options: dict[str, o
     await expect(schedule).to_contain_text("Next: ")
     needed, there = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert needed <= there
+    # Changed in another window: why it was not deleted stays there, and what it is now.
+    await page.evaluate(_CHANGE_ELSEWHERE, await schedule.get_attribute("id"))
+    await schedule.get_by_role("button", name=re.compile("^Delete")).click()
+    await page.get_by_role("button", name="Delete it").click()
+    await expect(schedule).to_contain_text("Changed elsewhere")
+    await expect(page.locator("#problem")).to_have_text(re.compile("^It could not be deleted. Somebody changed this"))
     await schedule.get_by_role("button", name=re.compile("^Delete")).click()
     await page.get_by_role("button", name="Delete it").click()
     await expect(page.locator(".schedule")).to_have_count(0)
