@@ -15,8 +15,14 @@ from accounts.actor import Actor, Scope
 from accounts.models import AuditEntry
 from accounts.permissions import user_actor
 from accounts.roles import Role
-from agents.models import TurnSchedule
-from agents.sessions import access_session, create_session, delete_session, turn_schedules
+from agents.models import AgentSession, TurnSchedule
+from agents.sessions import (
+    access_session,
+    create_session,
+    delete_expired_sessions,
+    delete_session,
+    turn_schedules,
+)
 from agents.sessions.turn_schedules import (
     ScheduleState,
     access_schedule,
@@ -245,6 +251,17 @@ def test_a_deleted_chat_takes_its_schedules_along(ada: Actor) -> None:
     other = scheduled(ada)
     delete_session(ada, session_id=access_session(actor=ada, session_id=session.pk).pk, expected_version=None)
     assert list(TurnSchedule.objects.all()) == [other]
+
+
+def test_a_chat_of_a_client_is_kept_while_a_schedule_goes_on_in_it(ada: Actor) -> None:
+    session = create_session(ada, agent_slug="demo")
+    schedule = scheduled(ada, agent_slug=None, session_id=session.pk)
+    pause_schedule(ada, schedule_id=schedule.pk)
+    old = now() - timedelta(days=30)
+    AgentSession.objects.update(expires_at=old, updated_at=old)
+    assert delete_expired_sessions(limit=10) == 0
+    TurnSchedule.objects.update(cron="", once_at=old)
+    assert delete_expired_sessions(limit=10) == 1
 
 
 def test_a_chat_that_is_deleted_meanwhile_gets_no_schedule(ada: Actor) -> None:
