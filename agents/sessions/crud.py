@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from accounts.actor import Actor, Scope
@@ -17,6 +18,7 @@ from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
 from agents.journal.rollups import count_before_deletion
 from agents.models import (
+    IS_OVER,
     Agent,
     AgentSession,
     Event,
@@ -162,11 +164,15 @@ def delete_session(actor: Actor, *, session_id: UUID, expected_version: int | No
 def delete_expired_sessions(*, limit: int) -> int:
     """Delete up to `limit` expired sessions, oldest first, and return how many.
 
-    One that is locked is left for the next run, and one that has got a message, through whatever interface, is kept as
-    long as after a client's request.
+    One that is locked is left for the next run, one that has got a message, through whatever interface, is kept as
+    long as after a client's request, and one that a schedule goes on in as long as that is not over.
     """
-    expired = AgentSession.objects.filter(expires_at__lt=Now(), open_turns=0, updated_at__lt=_unused_since())
-    expired = expired.order_by("expires_at")
+    expired = AgentSession.objects.filter(
+        ~Exists(_schedules_to_come(OuterRef("pk"))),
+        expires_at__lt=Now(),
+        open_turns=0,
+        updated_at__lt=_unused_since(),
+    ).order_by("expires_at")
     return sum(_delete_expired(session_id) for session_id in list(expired.values_list("pk", flat=True)[:limit]))
 
 
@@ -176,10 +182,14 @@ def _delete_expired(session_id: UUID) -> bool:
     # It may have been used between the query and the lock.
     if session is None or session.open_turns or session.expires_at is None or session.expires_at > now():
         return False
-    if session.updated_at >= _unused_since():
+    if session.updated_at >= _unused_since() or _schedules_to_come(session_id).exists():
         return False
     _erase_locked(session)
     return True
+
+
+def _schedules_to_come(session: UUID | OuterRef) -> QuerySet[TurnSchedule]:
+    return TurnSchedule.objects.filter(agent_session=session).exclude(IS_OVER)
 
 
 def _unused_since() -> datetime:

@@ -28,7 +28,7 @@ from agents.journal.queries import fetch
 from agents.models import Agent, TurnSchedule
 from agents.sessions.accept import Accepted, accept_new, find_replay
 from agents.sessions.crud import insert_session_row
-from foundation.errors import BandstandError, Conflict, Forbidden, NotFound, OurFault
+from foundation.errors import BandstandError, Conflict, Forbidden, InvalidInput, NotFound, OurFault
 from foundation.graphemes import cut_text
 from foundation.ids import derive_id, new_id
 from ratelimits import guard_message
@@ -242,11 +242,16 @@ def _begin_session(agent: Agent, new: NewTurn) -> Accepted:
 
 
 def _record(firing: FiringOutcome) -> dict[str, Any]:
-    due, accepted = firing.due, firing.accepted
+    due, accepted, error = firing.due, firing.accepted, firing.error
     missed, newest, following = 0, due.due_at, None
     if due.cron:
-        passed = passed_runs(due.cron, due.time_zone, after=due.due_at, until=due.claimed_at, limit=MAX_MISSED)
-        missed, newest, following = passed.count, passed.newest or due.due_at, passed.following
+        try:
+            passed = passed_runs(due.cron, due.time_zone, after=due.due_at, until=due.claimed_at, limit=MAX_MISSED)
+            missed, newest, following = passed.count, passed.newest or due.due_at, passed.following
+        except InvalidInput as fault:
+            # Such as a time zone of another machine: it stops, and holds up no other.
+            log.warning("schedule.stopped", schedule=str(due.id), fault=fault.detail)
+            error = error or f"It has stopped: {fault.detail}"
     outcome = TurnSchedule.Outcome.REFUSED
     if accepted is not None:
         outcome = TurnSchedule.Outcome.STORED if accepted.turn_id is None else TurnSchedule.Outcome.ASKED
@@ -259,5 +264,5 @@ def _record(firing: FiringOutcome) -> dict[str, Any]:
         "outcome": outcome.value,
         "session": firing.session_id,
         "turn": accepted.turn_id if accepted else None,
-        "error": cut_text(firing.error, LONGEST_ERROR),
+        "error": cut_text(error, LONGEST_ERROR),
     }

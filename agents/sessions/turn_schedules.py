@@ -150,7 +150,8 @@ def create_schedule(
             cron=timing.cron,
             time_zone=timing.time_zone,
             once_at=timing.once_at,
-            next_at=timing.upcoming(after=now(), count=1)[0],
+            # One time that has passed while this waited for the locks is fired at once.
+            next_at=timing.once_at or timing.upcoming(after=now(), count=1)[0],
         )
     return access_schedule(actor, schedule_id=schedule.pk)
 
@@ -166,7 +167,7 @@ def update_schedule(
     once_at: datetime | Unset | None = UNSET,
 ) -> TurnSchedule:
     """Change what is asked or when, and return the schedule. A new `cron` replaces a single time, and the other way
-    round. One that was over is fired again.
+    round. One that was over is fired again. A timing that stays as it is does not skip a time that is due just now.
 
     `expected_version` None skips the check of the version. Raises `NotFound`, `InvalidInput`, `TooLarge`,
     `RateLimited`, `Conflict`, and `PreconditionFailed` when the version is another one.
@@ -181,11 +182,13 @@ def update_schedule(
         if not isinstance(text, Unset):
             schedule.text = text
         if not (isinstance(cron, Unset) and isinstance(time_zone, Unset) and isinstance(once_at, Unset)):
-            _set_timing(schedule, cron=cron, time_zone=time_zone, once_at=once_at)
-            if was_over:
-                _check_room(schedule.user_id)
-                schedule.enabled = True
-            _plan(schedule)
+            timing = _merge_timing(schedule, cron=cron, time_zone=time_zone, once_at=once_at)
+            if was_over or timing != timing_of(schedule):
+                _set_timing(schedule, timing)
+                if was_over:
+                    _check_room(schedule.user_id)
+                    schedule.enabled = True
+                _plan(schedule)
         _save(schedule)
     return schedule
 
@@ -312,18 +315,20 @@ def _lock_any(schedule_id: UUID) -> TurnSchedule:
     return schedule
 
 
-def _set_timing(
+def _merge_timing(
     schedule: TurnSchedule, *, cron: str | Unset, time_zone: str | Unset, once_at: datetime | Unset | None
-) -> None:
-    """Whichever of the two timings is set replaces the other."""
+) -> Timing:
+    """The timing that a change asks for, unchecked: whichever of the two timings is set replaces the other."""
     if isinstance(cron, Unset):
         cron = "" if isinstance(once_at, datetime) else schedule.cron
     if isinstance(once_at, Unset):
         once_at = None if cron else schedule.once_at
-    timing = check_timing(
-        cron=cron, time_zone=schedule.time_zone if isinstance(time_zone, Unset) else time_zone, once_at=once_at
-    )
-    schedule.cron, schedule.time_zone, schedule.once_at = timing.cron, timing.time_zone, timing.once_at
+    return Timing(cron, schedule.time_zone if isinstance(time_zone, Unset) else time_zone, once_at)
+
+
+def _set_timing(schedule: TurnSchedule, timing: Timing) -> None:
+    checked = check_timing(cron=timing.cron, time_zone=timing.time_zone, once_at=timing.once_at)
+    schedule.cron, schedule.time_zone, schedule.once_at = checked.cron, checked.time_zone, checked.once_at
 
 
 def _plan(schedule: TurnSchedule) -> None:

@@ -34,14 +34,17 @@ SELECT (SELECT at FROM accounts_auditentry ORDER BY id LIMIT 1),
 FROM pg_class WHERE oid = 'accounts_auditentry'::regclass
 """
 
-
+# The name of a detail may be spelled as somebody's: it is put aside as a character that no JSON text has.
 _ERASE: Final = """
 UPDATE accounts_auditentry SET
     actor = CASE WHEN user_id = %(user)s OR actor = %(name)s THEN %(pseudonym)s ELSE actor END,
     target_name = CASE WHEN target_type = 'user' AND target_id = %(user)s::text OR target_name = %(name)s
                   THEN %(pseudonym)s ELSE target_name END,
-    detail = replace(
-        replace(detail::text, %(name_json)s, %(pseudonym_json)s), %(email_json)s, %(pseudonym_json)s
+    detail = replace(replace(replace(replace(replace(replace(
+        detail::text,
+        %(name_json)s || ':', E'\\x01'), %(email_json)s || ':', E'\\x02'),
+        %(name_json)s, %(pseudonym_json)s), %(email_json)s, %(pseudonym_json)s),
+        E'\\x02', %(email_json)s || ':'), E'\\x01', %(name_json)s || ':'
     )::jsonb
 WHERE user_id = %(user)s OR actor = %(name)s OR (target_type = 'user' AND target_id = %(user)s::text)
    OR accounts_audit_document(action, actor, target_type, target_id, target_name, detail)

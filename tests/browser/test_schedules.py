@@ -15,14 +15,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 # What the form makes of a timing and back, and the moment of a clock on both sides of a change of the clocks.
 _TIMINGS = """
 async () => {
-  const { momentOf, toFields, toTiming } = await import("/static/bandstand/schedules/timing.js");
+  const { momentOf, timeZones, toFields, toTiming } = await import("/static/bandstand/schedules/timing.js");
   const crons = ["0 8 * * *", "30 7 * * 1-5", "0 8 * * 0,2", "5 6 31 * *", "0 9 L * *", "*/20 * * * *", "0 8 1 1 1"];
   const back = crons.map((cron) => toTiming(toFields({ cron, time_zone: "Europe/Zurich" })).cron);
   const at = "2027-03-28T07:30:00.000Z";
   const once = toFields({ at, time_zone: "Europe/Zurich" });
   const moments = ["2027-03-27", "2027-03-28"].map((date) => momentOf(date, "09:30", "Europe/Zurich"));
   return { same: String(back) === String(crons), repeats: crons.map((cron) => toFields({ cron }).repeat), once, moments,
-           again: toTiming(once).at === at };
+           again: toTiming(once).at === at, monthDay: toFields({ cron: "0 8 05 * *" }).monthDay,
+           lists: timeZones("US/Pacific").includes("US/Pacific") };
+}
+"""
+
+_CHANGE_ELSEWHERE = """
+async (id) => {
+  const { listSchedules, updateSchedule } = await import("/static/bandstand/schedules/api.js");
+  const { results } = await listSchedules();
+  await updateSchedule(results.find((schedule) => schedule.id === id), { text: "Changed elsewhere" });
 }
 """
 
@@ -60,9 +69,18 @@ async def test_every_weekday_at_8_in_zurich(arrive: Arrive, options: dict[str, o
     await expect(schedule).to_contain_text("Next: ")
     needed, there = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert needed <= there
+    # Changed in another window: why it was not deleted stays there, and what it is now.
+    await page.evaluate(_CHANGE_ELSEWHERE, await schedule.get_attribute("id"))
     await schedule.get_by_role("button", name=re.compile("^Delete")).click()
     await page.get_by_role("button", name="Delete it").click()
-    await expect(page.locator(".schedule")).to_have_count(0)
+    await expect(schedule).to_contain_text("Changed elsewhere")
+    problem = page.locator("#problem")
+    await expect(problem).to_have_text(re.compile("^It could not be deleted. Somebody changed this"))
+    await expect(problem).to_be_visible()
+    await schedule.get_by_role("button", name=re.compile("^Delete")).click()
+    await page.get_by_role("button", name="Delete it").click()
+    # Another test may have left her one.
+    await expect(page.locator(".schedule", has_text="Changed elsewhere")).to_have_count(0)
     assert await chat.violations() == []
 
 
@@ -81,6 +99,8 @@ async def test_a_chat_is_gone_on_with_at_a_time(arrive: Arrive) -> None:
     found = await page.evaluate(_TIMINGS)
     assert found["same"]
     assert found["again"]
+    # What the fields cannot say as it was would be saved as something else.
+    assert (found["monthDay"], found["lists"]) == ("5", True)
     assert found["repeats"] == ["daily", "weekdays", "days", "monthly", "monthly", "cron", "cron"]
     assert (found["once"]["date"], found["once"]["time"]) == ("2027-03-28", "09:30")
     assert found["moments"] == ["2027-03-27T08:30:00.000Z", "2027-03-28T07:30:00.000Z"]

@@ -215,3 +215,13 @@ def test_the_erasure_of_a_person_replaces_their_names_and_nothing_else() -> None
     assert found("adam") == ["api_key.revoked", "user.closed", "user.reopened"]
     with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
         AuditEntry.objects.update(actor="eve")
+
+
+def test_the_erasure_of_a_person_leaves_the_names_of_details() -> None:
+    """Which may be spelled as theirs."""
+    user = person("user", Role.OWNER)
+    before = {"user": "user", "to": {"user": ["user", "adam"]}, "users": 1}
+    entry = record_audit(Actor.system("tests"), "api_key.revoked", target=agent(), detail=before)
+    erase_person(user, pseudonym="erased person 1")
+    entry.refresh_from_db()
+    assert entry.detail == {"user": "erased person 1", "to": {"user": ["erased person 1", "adam"]}, "users": 1}

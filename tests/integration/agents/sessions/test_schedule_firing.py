@@ -337,6 +337,18 @@ def test_one_that_fails_holds_up_no_other(ada: Actor, monkeypatch: pytest.Monkey
     assert "on our side" in refused(broken)
 
 
+def test_one_whose_times_cannot_be_read_any_more_stops_and_holds_up_no_other(ada: Actor) -> None:
+    unreadable, whole = scheduled(ada), scheduled(ada)
+    for schedule in (unreadable, whole):
+        due(schedule)
+    TurnSchedule.objects.filter(pk=unreadable.pk).update(time_zone="Mars/Base")
+    assert fire_schedules() == 2
+    assert read(whole).last_outcome == "asked"
+    stopped = read(unreadable)
+    assert (stopped.last_outcome, stopped.next_at, schedule_state(stopped)) == ("asked", None, ScheduleState.PAUSED)
+    assert stopped.last_error.startswith("It has stopped: There is no time zone of this name")
+
+
 def test_one_that_ends_its_worker_each_time_is_given_up(ada: Actor) -> None:
     schedule = scheduled(ada)
     due(schedule)

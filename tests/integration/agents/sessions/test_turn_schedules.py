@@ -15,8 +15,14 @@ from accounts.actor import Actor, Scope
 from accounts.models import AuditEntry
 from accounts.permissions import user_actor
 from accounts.roles import Role
-from agents.models import TurnSchedule
-from agents.sessions import access_session, create_session, delete_session
+from agents.models import AgentSession, TurnSchedule
+from agents.sessions import (
+    access_session,
+    create_session,
+    delete_expired_sessions,
+    delete_session,
+    turn_schedules,
+)
 from agents.sessions.turn_schedules import (
     ScheduleState,
     access_schedule,
@@ -170,6 +176,28 @@ def test_a_change_needs_the_present_version_and_plans_anew(ada: Actor) -> None:
     assert not TurnSchedule.objects.exists()
 
 
+def test_a_change_of_words_does_not_skip_a_time_that_is_due(ada: Actor) -> None:
+    """The page sends the timing with each change."""
+    schedule = scheduled(ada)
+    due = now() - timedelta(seconds=30)
+    TurnSchedule.objects.update(next_at=due)
+    changed = update_schedule(ada, schedule_id=schedule.pk, expected_version=1, text="Anything new?", **TIMING)
+    assert (changed.text, changed.next_at) == ("Anything new?", due)
+    TurnSchedule.objects.update(cron="", once_at=due)
+    once = update_schedule(ada, schedule_id=schedule.pk, expected_version=2, text="Once?", once_at=due)
+    assert (once.text, once.next_at) == ("Once?", due)
+    TurnSchedule.objects.update(next_at=None, enabled=False)
+    with pytest.raises(InvalidInput):
+        update_schedule(ada, schedule_id=schedule.pk, expected_version=3, once_at=due)
+
+
+def test_a_single_time_that_passes_while_it_is_stored_is_due(ada: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = now() + timedelta(seconds=1)
+    clock = iter([at - timedelta(milliseconds=1)])
+    monkeypatch.setattr(turn_schedules, "now", lambda: next(clock, at + timedelta(milliseconds=1)))
+    assert scheduled(ada, cron="", once_at=at).next_at == at
+
+
 def test_a_paused_schedule_has_no_next_time_until_it_is_resumed(ada: Actor) -> None:
     schedule = scheduled(ada)
     for _ in range(2):
@@ -223,6 +251,17 @@ def test_a_deleted_chat_takes_its_schedules_along(ada: Actor) -> None:
     other = scheduled(ada)
     delete_session(ada, session_id=access_session(actor=ada, session_id=session.pk).pk, expected_version=None)
     assert list(TurnSchedule.objects.all()) == [other]
+
+
+def test_a_chat_of_a_client_is_kept_while_a_schedule_goes_on_in_it(ada: Actor) -> None:
+    session = create_session(ada, agent_slug="demo")
+    schedule = scheduled(ada, agent_slug=None, session_id=session.pk)
+    pause_schedule(ada, schedule_id=schedule.pk)
+    old = now() - timedelta(days=30)
+    AgentSession.objects.update(expires_at=old, updated_at=old)
+    assert delete_expired_sessions(limit=10) == 0
+    TurnSchedule.objects.update(cron="", once_at=old)
+    assert delete_expired_sessions(limit=10) == 1
 
 
 def test_a_chat_that_is_deleted_meanwhile_gets_no_schedule(ada: Actor) -> None:

@@ -20,8 +20,9 @@ function failed(error, words) {
   notice.hidden = false;
 }
 
-async function attempt(words, work) {
-  byId("problem").hidden = true;
+// `again`: what failed just now has led here, and its notice stays.
+async function attempt(words, work, { again = false } = {}) {
+  if (!again) byId("problem").hidden = true;
   try {
     return await work();
   } catch (error) {
@@ -37,8 +38,8 @@ function draw() {
   byId("more").hidden = !state.next;
 }
 
-async function load({ more = false } = {}) {
-  await attempt("The schedules could not be loaded.", async () => {
+async function load({ more = false, again = false } = {}) {
+  const work = async () => {
     const page = await api.listSchedules(more ? state.next : null);
     state.next = page.next;
     const items = page.results.map(itemOf);
@@ -47,7 +48,8 @@ async function load({ more = false } = {}) {
       items[0]?.querySelector("button")?.focus();
     } else byId("schedules").replaceChildren(...items);
     draw();
-  });
+  };
+  await attempt("The schedules could not be loaded.", work, { again });
 }
 
 // Put a schedule in the place of what the list shows of it. `focus` is the button that gets the focus, by its words.
@@ -66,7 +68,7 @@ async function pause(schedule) {
 
 async function resume(schedule) {
   const resumed = await attempt("It could not be resumed.", () => api.resumeSchedule(schedule));
-  if (!resumed) return load();
+  if (!resumed) return load({ again: true });
   replace(resumed, "Pause");
   say("Resumed.");
 }
@@ -91,7 +93,7 @@ async function remove(schedule) {
     await api.deleteSchedule(schedule);
     return true;
   });
-  if (!gone) return load();
+  if (!gone) return load({ again: true });
   const item = byId(schedule.id);
   const neighbour = item?.nextElementSibling ?? item?.previousElementSibling;
   item?.remove();

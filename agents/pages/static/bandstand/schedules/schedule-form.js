@@ -56,7 +56,8 @@ export class ScheduleForm {
     });
     const monthDays = Array.from({ length: 31 }, (_, index) => [String(index + 1), `on day ${index + 1}`]);
     this.monthDay = element("select", { class: "field" }, ...options([...monthDays, ["L", "on the last day"]], this.fields.monthDay));
-    this.zone = element("select", { class: "field" }, ...options(timeZones().map((name) => [name, name.replaceAll("_", " ")]), this.fields.zone));
+    const zones = timeZones(this.fields.zone).map((name) => [name, name.replaceAll("_", " ")]);
+    this.zone = element("select", { class: "field" }, ...options(zones, this.fields.zone));
     this.days = element("fieldset", { class: "form__days" }, element("legend", {}, "Days"), ...this.#dayBoxes());
     this.preview = element("p", { class: "form__preview", role: "status" });
     this.problem = element("p", { class: "notice", role: "alert", hidden: true });

@@ -16,7 +16,7 @@ export function toFields({ cron, at, time_zone: zone }) {
   if (monthDay === "*" && weekdays === "*") return { ...timed, repeat: "daily" };
   if (monthDay === "*" && weekdays === "1-5") return { ...timed, repeat: "weekdays" };
   if (monthDay === "*" && /^[0-6](,[0-6])*$/.test(weekdays)) return { ...timed, repeat: "days", days: weekdays.split(",") };
-  if (/^(\d+|L)$/.test(monthDay) && weekdays === "*") return { ...timed, repeat: "monthly", monthDay };
+  if (/^(\d+|L)$/.test(monthDay) && weekdays === "*") return { ...timed, repeat: "monthly", monthDay: monthDay.replace(/^0+/, "") };
   return fields;
 }
 
@@ -50,10 +50,10 @@ export function momentOf(date, time, zone) {
   return new Date(moment).toISOString();
 }
 
-// The names of all time zones that the browser knows.
-export function timeZones() {
+// The names of all time zones that the browser lists, and `zone`: of two names for one zone it lists only one.
+export function timeZones(zone) {
   const names = Intl.supportedValuesOf?.("timeZone") ?? [];
-  return [...new Set(["UTC", BROWSER_ZONE, ...names])].toSorted();
+  return [...new Set(["UTC", BROWSER_ZONE, zone, ...names])].toSorted();
 }
 
 // A moment as people of that zone say it, with its year unless that is the present one.
