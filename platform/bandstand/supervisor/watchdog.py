@@ -110,7 +110,8 @@ class Watchdog:
                 self._has_messages.set()
         if changes or not self._is_saved:
             await asyncio.to_thread(self._save)
-        if not any(observation.is_bad for observation in observations.values()):
+        # What cannot be looked at is not well: nobody would tell of it.
+        if is_complete and all(observation.is_bad is False for observation in observations.values()):
             self._well_at = time.monotonic()
 
     async def _observe(self) -> tuple[dict[Subject, Observation], bool]:

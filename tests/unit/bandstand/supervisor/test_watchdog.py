@@ -119,6 +119,22 @@ async def test_the_heartbeat_is_called_while_all_is_well_and_only_then(
     assert time.monotonic() - last >= 2 * TIMING.heartbeat
 
 
+async def test_the_heartbeat_is_silent_while_something_cannot_be_looked_at(
+    receiver: WebhookReceiver, tmp_path: Path
+) -> None:
+    scene = Scene(Subject(Condition.DISK_FULL))
+    async with watching(receiver, tmp_path, scene):
+        await until(lambda: len(receiver.calls) > 1)
+        scene.observation = Observation(is_bad=None, detail="TimeoutError")
+        looks = scene.looks
+        await until(lambda: scene.looks > looks + 5)
+        calls = len(receiver.calls)
+        await until(lambda: scene.looks > looks + 20)
+        assert len(receiver.calls) == calls
+        scene.show("")
+        await until(lambda: len(receiver.calls) > calls)
+
+
 async def test_a_receiver_that_fails_is_asked_again_in_order(
     receiver: WebhookReceiver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
