@@ -34,6 +34,7 @@ class WatchdogTiming:
 
     look: float = 5.0
     heartbeat: float = 60.0
+    heartbeat_retry: float = 10.0
     first_retry: float = 2.0
     longest_retry: float = 60.0
 
@@ -159,8 +160,9 @@ class Watchdog:
     async def _call_heartbeat(self) -> None:
         while True:
             if self._well_at is not None and time.monotonic() - self._well_at < 3 * self._timing.look:
-                await self._messenger.call_heartbeat()
-                await asyncio.sleep(self._timing.heartbeat)
+                has_answered = await self._messenger.call_heartbeat()
+                # One call that is lost must not be taken for a dead supervisor.
+                await asyncio.sleep(self._timing.heartbeat if has_answered else self._timing.heartbeat_retry)
             else:
                 await asyncio.sleep(self._timing.look)
 

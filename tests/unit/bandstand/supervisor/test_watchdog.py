@@ -135,6 +135,15 @@ async def test_the_heartbeat_is_silent_while_something_cannot_be_looked_at(
         await until(lambda: len(receiver.calls) > calls)
 
 
+async def test_a_heartbeat_that_is_lost_is_called_again_before_the_next_one(
+    receiver: WebhookReceiver, tmp_path: Path
+) -> None:
+    receiver.statuses = [503, 503]
+    timing = WatchdogTiming(look=0.01, heartbeat=600.0, heartbeat_retry=0.01)
+    async with watching(receiver, tmp_path, Scene(), timing=timing):
+        await until(lambda: receiver.calls)
+
+
 async def test_a_receiver_that_fails_is_asked_again_in_order(
     receiver: WebhookReceiver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
