@@ -63,8 +63,7 @@ async def watching(receiver: WebhookReceiver, folder: Path, *scenes: Any, **opti
         runbooks_url="https://here/runbooks/",
         observers=scenes,
         messenger=messenger,
-        file=StateFile(folder / "watchdog.state"),
-        **{"timing": TIMING, **options},
+        **{"timing": TIMING, "file": StateFile(folder / "watchdog.state"), **options},
     )
     task = asyncio.create_task(watchdog.run())
     try:
@@ -174,6 +173,24 @@ async def test_a_restart_neither_repeats_nor_forgets(receiver: WebhookReceiver, 
         scene.show("")
         await until(lambda: len(texts) == 2)
     assert texts[1].startswith("RESOLVED database_down")
+
+
+async def test_a_slow_disk_keeps_the_newest_state(receiver: WebhookReceiver, tmp_path: Path) -> None:
+    class SlowFile(StateFile):
+        writers = most_writers = 0
+
+        def write(self, value: Any) -> None:
+            self.writers += 1
+            self.most_writers = max(self.writers, self.most_writers)
+            time.sleep(0.1)
+            super().write(value)
+            self.writers -= 1
+
+    scene, file = Scene(), SlowFile(tmp_path / "watchdog.state")
+    async with watching(receiver, tmp_path, scene, file=file):
+        scene.show("away")
+        await until(lambda: receiver.texts and json.loads(state(tmp_path))["messages"] == [])
+    assert file.most_writers == 1, "the state that is written last may be the older one"
 
 
 async def test_what_was_not_delivered_is_sent_by_the_next_one(tmp_path: Path) -> None:
