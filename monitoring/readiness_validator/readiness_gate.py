@@ -36,40 +36,48 @@ class ReadinessGate:
         candidate = ReleaseCandidate(agent.pk, agent.slug, agent.name, "this configuration", stored)
         scope = make_scope([candidate])
         lines = validate(scope, [Area.CONFIGURATION])
-        run = newest_result(agent, candidate.fingerprint)
-        if run is not None:
-            lines += [
-                line
-                for line in read_lines(run)
-                if line.area is not Area.CONFIGURATION and (not line.route or line.route in scope.routes)
-            ]
+        runs = read_results(agent, candidate.fingerprint)
+        run = runs[-1] if runs else None
+        found = {(line.area, line.name): line for one in runs for line in read_lines(one)}
+        lines += [
+            line
+            for line in found.values()
+            if line.area is not Area.CONFIGURATION and (not line.route or line.route in scope.routes)
+        ]
         return GateVerdict(
             [
                 GateProblem(line.name, line.message, line.remedy)
                 for line in lines
                 if line.outcome is CheckOutcome.FAILED
             ],
-            _summary(run),
+            _summary(run, candidate.fingerprint),
             Link("admin:monitoring_readinessrun_change", args=(run.pk,)) if run else None,
             Link(_RUN_PAGE, query={"agent": agent.slug}),
         )
 
 
-def newest_result(agent: Agent, fingerprint: str) -> ReadinessRun | None:
-    """The newest result about this configuration of the agent, else about the installation; None where there is none of
-    the past day. One statement or two."""
+def read_results(agent: Agent, fingerprint: str) -> list[ReadinessRun]:
+    """The newest result of the past day about this configuration of the agent; where there is none, the newest about
+    another draft of it and about the installation, in their order. One statement or three."""
     recent = ReadinessRun.objects.filter(_FINISHED, finished_at__gte=Now() - MAX_AGE)
-    own = recent.filter(agent_id=agent.pk, fingerprint=fingerprint).first()
-    return own or recent.filter(agent_id=None).first()
+    of_agent, of_installation = recent.filter(agent_id=agent.pk), recent.filter(agent_id=None)
+    if (own := of_agent.filter(fingerprint=fingerprint).first()) is not None:
+        return [own]
+    # A change of the draft puts neither a model nor the installation right.
+    others = [one for one in (of_agent.first(), of_installation.first()) if one is not None]
+    return sorted(others, key=lambda one: one.pk)
 
 
-def _summary(run: ReadinessRun | None) -> str:
+def _summary(run: ReadinessRun | None, fingerprint: str) -> str:
     if run is None or run.finished_at is None:
         return (
             "Only the configuration was checked just now. Models, breaker, load and security were not checked in the "
             "past day."
         )
-    about = "this draft" if run.agent_id else "this installation, not of this draft"
+    if run.agent_id is None:
+        about = "this installation, not of this draft"
+    else:
+        about = "this draft" if run.fingerprint == fingerprint else "another draft of this agent"
     return (
         f"The configuration was checked just now; the rest is the result of {run.finished_at:%Y-%m-%d %H:%M} UTC, "
         f"asked for by {run.requested_as}, of {about}."

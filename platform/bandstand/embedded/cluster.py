@@ -225,7 +225,9 @@ class Cluster:
 
     def _launch(self, data: Path, record: Record) -> None:
         postgres_processes.end_leftovers(data)
-        (data / postgres_processes.PID_FILE).unlink(missing_ok=True)  # stale: its process does not run
+        # Stale: their process does not run, even if its id still exists because init has not reaped it yet.
+        for file in (data / postgres_processes.PID_FILE, Path(record.socket) / f".s.PGSQL.{PORT}.lock"):
+            file.unlink(missing_ok=True)
         self._write_access_rules(data)
         settings = {**self._settings, "unix_socket_directories": record.socket}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

@@ -34,6 +34,7 @@ class WatchdogTiming:
 
     look: float = 5.0
     heartbeat: float = 60.0
+    heartbeat_retry: float = 10.0
     first_retry: float = 2.0
     longest_retry: float = 60.0
 
@@ -65,6 +66,7 @@ class Watchdog:
         self._reports: dict[Subject, str] = {}
         self._look_now = asyncio.Event()
         self._has_messages = asyncio.Event()
+        self._saving = asyncio.Lock()
         self._is_saved = True
         self._well_at: float | None = None
         self.has_database = True
@@ -87,7 +89,7 @@ class Watchdog:
             await self._messenger.aclose()
 
     async def _watch(self) -> None:
-        await asyncio.to_thread(self._save)  # takes its room while there is some
+        await self._save()  # takes its room while there is some
         while True:
             await self._look()
             with suppress(TimeoutError):
@@ -109,8 +111,9 @@ class Watchdog:
                 self._messages.append(text)
                 self._has_messages.set()
         if changes or not self._is_saved:
-            await asyncio.to_thread(self._save)
-        if not any(observation.is_bad for observation in observations.values()):
+            await self._save()
+        # What cannot be looked at is not well: nobody would tell of it.
+        if is_complete and all(observation.is_bad is False for observation in observations.values()):
             self._well_at = time.monotonic()
 
     async def _observe(self) -> tuple[dict[Subject, Observation], bool]:
@@ -128,9 +131,15 @@ class Watchdog:
                         observer.forget()
         return merged, None not in results
 
-    def _save(self) -> None:
+    async def _save(self) -> None:
+        # One after the other, with what is so by then: else a slow disk keeps the older state, or none that is whole.
+        async with self._saving:
+            state = {"episodes": self._episodes.dump(), "messages": list(self._messages)}
+            await asyncio.to_thread(self._write, state)
+
+    def _write(self, state: dict[str, Any]) -> None:
         try:
-            self._file.write({"episodes": self._episodes.dump(), "messages": list(self._messages)})
+            self._file.write(state)
         except (OSError, ValueError) as error:
             if self._is_saved:
                 print_error(
@@ -151,15 +160,16 @@ class Watchdog:
                 )
                 if self._messages and self._messages[0] is text:  # else it was dropped meanwhile
                     self._messages.popleft()
-                await asyncio.to_thread(self._save)
+                await self._save()
             self._has_messages.clear()
             await self._has_messages.wait()
 
     async def _call_heartbeat(self) -> None:
         while True:
             if self._well_at is not None and time.monotonic() - self._well_at < 3 * self._timing.look:
-                await self._messenger.call_heartbeat()
-                await asyncio.sleep(self._timing.heartbeat)
+                has_answered = await self._messenger.call_heartbeat()
+                # One call that is lost must not be taken for a dead supervisor.
+                await asyncio.sleep(self._timing.heartbeat if has_answered else self._timing.heartbeat_retry)
             else:
                 await asyncio.sleep(self._timing.look)
 

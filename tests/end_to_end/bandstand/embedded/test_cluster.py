@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -170,6 +171,19 @@ def test_a_pid_file_of_somebody_else_is_no_obstacle(cluster: Cluster) -> None:
     pid_file = cluster.home / "data" / PID_FILE
     pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1))
     assert rows(cluster.start()) == [*before, len(before)]
+
+
+def test_a_killed_server_that_nobody_has_reaped_is_no_obstacle(cluster: Cluster) -> None:
+    # As that of a killed supervisor is, until init sees to it. Its id still exists.
+    killed = cluster.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    os.waitid(os.P_PID, killed, os.WEXITED | os.WNOWAIT)
+    successor = Cluster(cluster.data_dir)
+    successor.start()
+    assert successor.pid not in (None, killed)
+    successor.stop()
+    cluster.stop()  # it reaps the killed one
 
 
 def test_a_folder_that_we_did_not_make_is_refused_and_left_alone(make: Maker, data_dir: Path) -> None:

@@ -80,6 +80,17 @@ def test_a_result_about_this_very_draft_counts_before_that_of_the_installation(d
     assert problems(demo) == ["response time"], "that result is about another draft"
 
 
+def test_a_change_of_the_draft_leaves_no_failure_behind(demo: Agent) -> None:
+    write_draft(model_chain=["openai:gpt-5-mini"], version=3)
+    result(CALL, agent_id=demo.pk, digest="of another draft")
+    assert problems(demo) == ["call of openai:gpt-5-mini"]
+    result(FAILED)
+    assert problems(demo) == ["call of openai:gpt-5-mini", "response time"], "the installation's has not called it"
+    call = LineMaker(Area.DEPENDENCIES, route=CALL.route).passed(CALL.name, "It answered.")
+    result(call, PASSED, agent_id=demo.pk, digest="of yet another")
+    assert problems(demo) == []
+
+
 def test_a_model_that_the_agent_does_not_ask_does_not_count(demo: Agent) -> None:
     result(CALL)
     assert problems(demo) == []

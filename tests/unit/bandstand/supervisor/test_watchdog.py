@@ -63,8 +63,7 @@ async def watching(receiver: WebhookReceiver, folder: Path, *scenes: Any, **opti
         runbooks_url="https://here/runbooks/",
         observers=scenes,
         messenger=messenger,
-        file=StateFile(folder / "watchdog.state"),
-        **{"timing": TIMING, **options},
+        **{"timing": TIMING, "file": StateFile(folder / "watchdog.state"), **options},
     )
     task = asyncio.create_task(watchdog.run())
     try:
@@ -119,6 +118,31 @@ async def test_the_heartbeat_is_called_while_all_is_well_and_only_then(
     assert time.monotonic() - last >= 2 * TIMING.heartbeat
 
 
+async def test_the_heartbeat_is_silent_while_something_cannot_be_looked_at(
+    receiver: WebhookReceiver, tmp_path: Path
+) -> None:
+    scene = Scene(Subject(Condition.DISK_FULL))
+    async with watching(receiver, tmp_path, scene):
+        await until(lambda: len(receiver.calls) > 1)
+        scene.observation = Observation(is_bad=None, detail="TimeoutError")
+        looks = scene.looks
+        await until(lambda: scene.looks > looks + 5)
+        calls = len(receiver.calls)
+        await until(lambda: scene.looks > looks + 20)
+        assert len(receiver.calls) == calls
+        scene.show("")
+        await until(lambda: len(receiver.calls) > calls)
+
+
+async def test_a_heartbeat_that_is_lost_is_called_again_before_the_next_one(
+    receiver: WebhookReceiver, tmp_path: Path
+) -> None:
+    receiver.statuses = [503, 503]
+    timing = WatchdogTiming(look=0.01, heartbeat=600.0, heartbeat_retry=0.01)
+    async with watching(receiver, tmp_path, Scene(), timing=timing):
+        await until(lambda: receiver.calls)
+
+
 async def test_a_receiver_that_fails_is_asked_again_in_order(
     receiver: WebhookReceiver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +173,24 @@ async def test_a_restart_neither_repeats_nor_forgets(receiver: WebhookReceiver, 
         scene.show("")
         await until(lambda: len(texts) == 2)
     assert texts[1].startswith("RESOLVED database_down")
+
+
+async def test_a_slow_disk_keeps_the_newest_state(receiver: WebhookReceiver, tmp_path: Path) -> None:
+    class SlowFile(StateFile):
+        writers = most_writers = 0
+
+        def write(self, value: Any) -> None:
+            self.writers += 1
+            self.most_writers = max(self.writers, self.most_writers)
+            time.sleep(0.1)
+            super().write(value)
+            self.writers -= 1
+
+    scene, file = Scene(), SlowFile(tmp_path / "watchdog.state")
+    async with watching(receiver, tmp_path, scene, file=file):
+        scene.show("away")
+        await until(lambda: receiver.texts and json.loads(state(tmp_path))["messages"] == [])
+    assert file.most_writers == 1, "the state that is written last may be the older one"
 
 
 async def test_what_was_not_delivered_is_sent_by_the_next_one(tmp_path: Path) -> None:
