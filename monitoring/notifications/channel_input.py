@@ -13,9 +13,6 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from foundation.errors import InvalidInput
-from foundation.http import AddressRefused, parse_target
-from foundation.http.addresses import is_public_text
-from foundation.http.target import PUBLIC_PORTS
 from monitoring.models import NotificationChannel
 from monitoring.notifications.senders.webhook import read_secret
 
@@ -87,6 +84,11 @@ def check_url(text: str, *, pointer: str) -> str:
 
     Where a name leads is judged at each delivery. Raises `InvalidInput`.
     """
+    # With the first channel: the package's HTTP client is 9 MB, and every web process loads the forms of channels.
+    from foundation.http import AddressRefused, parse_target
+    from foundation.http.addresses import is_public_text
+    from foundation.http.target import PUBLIC_PORTS
+
     try:
         target = parse_target(text.strip())
     except AddressRefused:

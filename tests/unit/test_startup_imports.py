@@ -31,6 +31,7 @@ def test_what_sends_notifications_is_loaded_when_there_is_one() -> None:
     modules = loaded("runner")
     assert "monitoring.notifications.notifier" in modules
     assert {"aiohttp", "cryptography.fernet", "monitoring.notifications.delivery", "smtplib"} & modules == set()
+    assert {"aiohttp", "cryptography.fernet", "monitoring.notifications.delivery"} & loaded("web") == set()
 
 
 def test_only_who_computes_vectors_or_values_of_metrics_loads_numpy() -> None:

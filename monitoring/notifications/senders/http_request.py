@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from foundation.clock import now
 from foundation.graphemes import cut_text
-from foundation.http import AddressRefused, Fetched, GuardedClient, Unreachable, decode_text
 from foundation.names import clean_name
 from foundation.scrubbing import Scrubber
 from monitoring.notifications.message import DeliveryOutcome
+
+if TYPE_CHECKING:
+    from foundation.http import Fetched, GuardedClient
 
 CONNECT_SECONDS: Final = 5.0
 TOTAL_SECONDS: Final = 20.0
@@ -37,6 +39,9 @@ class HttpRequest:
 
 async def send_request(client: GuardedClient, request: HttpRequest, *, secret: str) -> DeliveryOutcome:
     """Send it and return what its response means. What errors say contains neither `secret` nor the URL."""
+    # Not with the forms of channels, which every web process loads.
+    from foundation.http import AddressRefused, Unreachable
+
     try:
         response = await client.post(
             request.url,
@@ -73,6 +78,8 @@ def _describe(response: Fetched, request: HttpRequest, secret: str) -> str:
         return f"{text}: it wants to send us elsewhere, and redirects are not followed."
     if not request.explains:
         return f"{text}."
+    from foundation.http import decode_text
+
     # The token of an address is a part of its path.
     scrubber = Scrubber([secret, request.url, *urlsplit(request.url).path.split("/")])
     explanation = scrubber.text(clean_name(decode_text(response.body, response.charset)))
