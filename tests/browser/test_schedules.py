@@ -56,6 +56,8 @@ async def test_every_weekday_at_8_in_zurich(arrive: Arrive, options: dict[str, o
     change = schedule.get_by_role("button", name=re.compile("^Change"))
     await change.press("Enter")
     await expect(page.get_by_role("checkbox", name="Tue")).to_be_checked()
+    await schedule.locator("textarea").dispatch_event("keydown", {"key": "Escape", "isComposing": True})
+    await expect(schedule.locator("textarea")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(change).to_be_focused()
     await change.press("Enter")
