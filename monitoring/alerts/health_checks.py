@@ -13,6 +13,7 @@ from django.db.models import F, FilteredRelation, Q
 from foundation.durations import duration
 from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
+from monitoring.alerts.alert_descriptions import describe_labels, format_metric_value, metric_title
 from monitoring.models import Alert, AlertRule, Severity
 from monitoring.role_permissions import VIEW_ALERT
 
@@ -90,9 +91,6 @@ def evaluate_rules(rules: Sequence[TroubledRule]) -> Sequence[Finding]:
 
 
 def _findings(rule: TroubledRule) -> Iterator[Finding]:
-    # The metrics bring numpy, which no process loads that shows no page.
-    from monitoring.alerts.alert_descriptions import describe_labels, format_metric_value, metric_title
-
     level = Level.BAD if rule.severity == Severity.CRITICAL else Level.WARN
     runbook = "Its page leads to the runbook, which says what to do." if rule.has_runbook else ""
     remedy = " ".join(text for text in (rule.description, runbook) if text)

@@ -106,17 +106,17 @@ def test_a_turn_waits_for_its_own_routes_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "until"),
     [
-        {"blocked_until": ago(-600)},
-        {"forced": "open", "forced_until": ago(-600)},
-        {"state": "half_open", "probe_until": ago(-600)},
+        ({}, "blocked_until"),
+        ({"forced": "open"}, "forced_until"),
+        ({"state": "half_open"}, "probe_until"),
     ],
     ids=["paused", "forced open", "probed"],
 )
-def test_nobody_resumes_for_a_route_that_is_not_asked(values: dict[str, Any]) -> None:
+def test_nobody_resumes_for_a_route_that_is_not_asked(values: dict[str, Any], until: str) -> None:
     parked(1)
-    route(**values)
+    route(**values, **{until: ago(-600)})
     assert wake_turns(RUNNER) == 0
 
 
