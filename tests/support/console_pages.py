@@ -122,7 +122,14 @@ def one_row_of_everything(user: User) -> None:
     Alert.objects.create(rule=rule, state="firing", pending_at=now(), firing_at=now(), evaluated_at=now())
     create_silence(Actor.system("tests"), rule_id=rule.pk, reason="A test")
     channel = NotificationChannel.objects.create(name="ops", kind="email", address="ops@example.org")
-    Notification.objects.create(channel=channel, rule=rule, kind="firing", dedup_key="a", content={}, state="sent")
+    Notification.objects.create(
+        channel=channel,
+        rule=rule,
+        kind="firing",
+        dedup_key="a",
+        content={"title": "a", "incident_key": "a"},
+        state="sent",
+    )
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
     provenance = Provenance(origin="a test")
     begin_debug_mode(Actor.system("tests"), agent_id=Agent.objects.order_by("pk")[0].pk, reason="A test")
