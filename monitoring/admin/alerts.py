@@ -31,7 +31,8 @@ from monitoring.alerts.alert_descriptions import (
     describe_condition,
     describe_labels,
     describe_scope,
-    format_metric_value,
+    format_alert_value,
+    is_of_present_rule,
 )
 from monitoring.alerts.metrics import METRICS
 from monitoring.alerts.silences import matches
@@ -136,7 +137,7 @@ class AlertAdmin(ExportableAdmin):
 
     @admin.display(description="value")
     def display_value(self, alert: Alert) -> str:
-        return format_metric_value(alert.rule.metric, alert.value)
+        return format_alert_value(alert)
 
     @admin.display(description="since (UTC)")
     def since(self, alert: Alert) -> SafeString | str:
@@ -201,11 +202,12 @@ def _alert_context(request: HttpRequest, alert: Alert) -> dict[str, Any]:
         "labels": describe_labels(alert.labels),
         "condition": describe_condition(rule),
         "scope": describe_scope(rule),
-        "value": format_metric_value(rule.metric, alert.value),
+        "value": format_alert_value(alert),
         "lasted": format_duration(alert.firing_at or alert.pending_at, alert.resolved_at or now()),
-        "metric_title": metric.title if metric else rule.metric,
+        "metric_title": (metric.title if metric else rule.metric) if is_of_present_rule(alert) else "Value",
         "metric_address": _metric_address(rule.metric),
-        "chart": episode_chart(alert),
+        "chart": episode_chart(alert) if is_of_present_rule(alert) else None,
+        "is_of_present_rule": is_of_present_rule(alert),
         "timeline": sorted(_timeline(alert, notifications, silences), key=lambda entry: entry.at),
         "notifications": notifications,
         "may_see_notifications": may_see,

@@ -9,7 +9,13 @@ from uuid import UUID
 
 from django.conf import settings
 
-from monitoring.alerts.alert_descriptions import describe_condition, describe_labels, format_metric_value, metric_title
+from monitoring.alerts.alert_descriptions import (
+    describe_condition,
+    describe_labels,
+    format_alert_value,
+    format_metric_value,
+    metric_title,
+)
 from monitoring.models import Alert, AlertRule, Comparison
 from monitoring.notifications.notification_content import MAX_ALERTS, AlertContent, ContentState, NotificationContent
 
@@ -34,11 +40,11 @@ def describe_alerts(
         description=rule.description,
         condition=describe_condition(rule),
         value=value,
-        value_text=_format_value(rule, value),
+        value_text="" if value is None else format_alert_value(first),
         threshold=rule.threshold,
         threshold_text=_format_value(rule, rule.threshold),
         since=first.pending_at,
-        alerts=tuple(_describe_alert(rule, alert) for alert in alerts[:MAX_ALERTS]),
+        alerts=tuple(_describe_alert(alert) for alert in alerts[:MAX_ALERTS]),
         alerts_count=len(alerts),
         url=alert_url(first.pk) if len(alerts) == 1 else alerts_url(rule),
         runbook_url=runbook_url(rule),
@@ -105,13 +111,13 @@ def _title(rule: AlertRule, firing: Sequence[Alert], resolved: Sequence[Alert]) 
     return f"{subject}: {metric_title(rule.metric)} {value}, {threshold}"
 
 
-def _describe_alert(rule: AlertRule, alert: Alert) -> AlertContent:
+def _describe_alert(alert: Alert) -> AlertContent:
     return AlertContent(
         id=str(alert.pk),
         labels=alert.labels,
         state=ContentState(alert.state),
         value=alert.value,
-        value_text=_format_value(rule, alert.value),
+        value_text="" if alert.value is None else format_alert_value(alert),
         firing_at=alert.firing_at,
         resolved_at=alert.resolved_at,
         url=alert_url(alert.pk),

@@ -8,7 +8,8 @@ from typing import Any, Final
 from console.formatting import NOTHING, format_seconds
 from foundation.durations import format_duration_exactly
 from monitoring.alerts.metrics import METRICS, Unit
-from monitoring.models import AlertRule, Comparison
+from monitoring.alerts.rule_values import series_key
+from monitoring.models import Alert, AlertRule, Comparison
 
 _MEGABYTE: Final = 10**6
 
@@ -38,6 +39,17 @@ def format_metric_value(name: str, value: float | None) -> str:
             return f"${value:,.2f}"
         case _:
             return f"{value:,.4g} {unit}".rstrip() if abs(value) < 10_000 else f"{value:,.0f} {unit}".rstrip()
+
+
+def is_of_present_rule(alert: Alert) -> bool:
+    """Whether the alert's rule still measures what it did when the alert began; else its value has another unit."""
+    return alert.series_key in {"", series_key(alert.rule)}
+
+
+def format_alert_value(alert: Alert) -> str:
+    """The value of an alert with the unit of its rule's metric, without one if the rule measures something else by
+    now."""
+    return format_metric_value(alert.rule.metric if is_of_present_rule(alert) else "", alert.value)
 
 
 def describe_condition(rule: AlertRule) -> str:

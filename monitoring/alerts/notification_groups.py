@@ -144,7 +144,7 @@ def _queue_end(rule: AlertRule, key: UUID) -> int:
     """Queue the end of a group to the channels that heard of it, whatever is silenced now: an incident that was
     opened somewhere is closed there."""
     members = Alert.objects.filter(group_key=key).exclude(Q(notified_at=None) & ~Q(suppressed_by=""))
-    resolved = list(members.order_by("-id")[:MAX_OPEN_ALERTS])
+    resolved = list(members.select_related("rule").order_by("-id")[:MAX_OPEN_ALERTS])
     if not resolved:
         return 0
     channels = NotificationChannel.objects.filter(

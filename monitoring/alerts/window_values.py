@@ -16,7 +16,7 @@ from agents.domain.failures import SILENT_CLASSES
 from agents.journal.queries import fetch
 from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement
 from agents.models import Agent, Release, RollupWidth
-from monitoring.alerts.label_sets import LabelSet, make_label_set
+from monitoring.alerts.label_sets import LabelSet, check_size, make_label_set
 from monitoring.alerts.window_formulas import MinuteSums
 
 MINUTE: Final = timedelta(minutes=1)
@@ -78,7 +78,7 @@ def read_window_values(
     window: timedelta,
     at: Sequence[datetime],
 ) -> dict[LabelSet, list[float | None]]:
-    """See `monitoring.alerts.metrics.read_values`. Up to three statements."""
+    """See `monitoring.alerts.metrics.read_values`. Up to three statements. Raises `ValueError` for too many values."""
     minutes = max(1, -(-window // MINUTE))
     ends = [window_end(moment) for moment in at]
     first, last = min(ends) - minutes * MINUTE, max(ends)
@@ -86,7 +86,10 @@ def read_window_values(
     # Many times share a window.
     until = {end: (end - first) // MINUTE for end in ends}
     values: dict[LabelSet, list[float | None]] = {}
-    for label_set, rows in _read_rows(source, labels, group_by, first, last).items():
+    rows_of_sets = _read_rows(source, labels, group_by, first, last)
+    # One time, of an evaluation, is always computed.
+    check_size(len(rows_of_sets), max(len(at), length) if len(at) > 1 else 1)
+    for label_set, rows in rows_of_sets.items():
         sums = _sum_minutes(source, rows, first, length)
         computed = {
             end: source.formula.evaluate(sums, number - minutes, number)

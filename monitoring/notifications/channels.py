@@ -76,7 +76,8 @@ def save_channel(
 @transaction.atomic
 def delete_channel(actor: Actor, channel_id: UUID) -> None:
     """Delete a channel with the log of its deliveries. Raises `Forbidden`, `NotFound`, and `Conflict` while a rule or
-    another channel uses it, or a notification waits for it."""
+    another channel uses it, a notification waits for it, or an alert is open that it has told of: nothing would close
+    the incident there."""
     require_permission(actor, DELETE_CHANNEL)
     channel = _lock_channel(channel_id)
     users = [f"the rule {rule.name}" for rule in AlertRule.objects.filter(channels=channel)]
@@ -85,6 +86,9 @@ def delete_channel(actor: Actor, channel_id: UUID) -> None:
         raise Conflict(f"It is used by {', '.join(users)}: take it away there first, or switch it off.")
     if Notification.objects.filter(channel=channel, state=Notification.State.WAITING).exists():
         raise Conflict("Notifications wait for it: switch it off, and its fallback takes them.")
+    sent = Notification.objects.filter(channel=channel, state=Notification.State.SENT)
+    if sent.filter(alerts__isnull=False, alerts__resolved_at=None).exists():
+        raise Conflict("An alert that it was notified of is open: delete the channel when it was notified of the end.")
     record_audit(actor, "notification_channel.deleted", target=channel, detail={"kind": channel.kind})
     channel.delete()
 

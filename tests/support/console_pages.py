@@ -39,7 +39,6 @@ from monitoring.models import (
     Recommendation,
     TraceSettings,
 )
-from monitoring.notifications.notification_content import NotificationContent
 from scheduling import q2_sync
 from scheduling.models import JobRun
 from tests.support.people import agent, key_of
@@ -123,9 +122,13 @@ def one_row_of_everything(user: User) -> None:
     Alert.objects.create(rule=rule, state="firing", pending_at=now(), firing_at=now(), evaluated_at=now())
     create_silence(Actor.system("tests"), rule_id=rule.pk, reason="A test")
     channel = NotificationChannel.objects.create(name="ops", kind="email", address="ops@example.org")
-    content = NotificationContent(title="Turns fail", incident_key="a")
     Notification.objects.create(
-        channel=channel, rule=rule, kind="firing", dedup_key="a", content=content.dump(), state="sent"
+        channel=channel,
+        rule=rule,
+        kind="firing",
+        dedup_key="a",
+        content={"title": "a", "incident_key": "a"},
+        state="sent",
     )
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
     provenance = Provenance(origin="a test")

@@ -8,6 +8,7 @@ import pytest
 
 from accounts.roles import Role
 from foundation.clock import now
+from monitoring.alerts.rule_values import series_key
 from monitoring.models import Alert, GaugeSample, Notification, NotificationChannel, Silence
 from tests.end_to_end.console.test_list_exports import lines
 from tests.end_to_end.monitoring.admin.test_alert_rules import make_alert, make_rule, text_of
@@ -109,3 +110,17 @@ def test_what_is_wrong_with_a_silence_is_said_at_its_field() -> None:
     assert not Silence.objects.exists()
     viewer = client_of("vera", Role.VIEWER)
     assert viewer.get(ADD).status_code == viewer.post(ADD, fields).status_code == 403
+
+
+def test_the_value_of_an_alert_has_not_the_unit_of_what_its_rule_measures_since() -> None:
+    rule = make_rule()
+    alert = make_alert(rule, value=50.0, series_key=series_key(rule))
+    viewer = client_of("vera", Role.VIEWER)
+    assert "50 %" in text_of(viewer.get(page_of(alert)))
+    rule.metric = "turn_seconds_p95"
+    rule.save()
+    page = text_of(viewer.get(page_of(alert)))
+    assert "measures something else now" in page
+    for text in (page, text_of(viewer.get(list_of(Alert)))):
+        assert "50 s" not in text
+        assert "50 %" not in text

@@ -253,3 +253,23 @@ def evaluate_each(rule: AlertRule, times: Sequence[datetime]) -> list[AlertFirin
         if status.pending_at and status.firing_at:
             firings.append(AlertFiring(labels, status.pending_at, status.firing_at, None))
     return firings
+
+
+def test_a_backtest_over_very_many_labels_is_refused_and_an_evaluation_is_not() -> None:
+    samples = [
+        GaugeSample(metric="runner_failed_checks", labels={"runner": str(n)}, value=9, at=at(1)) for n in range(400)
+    ]
+    GaugeSample.objects.bulk_create(samples)
+    for name in ("ada", "bob"):
+        past_turn(talk(name, name).row, ended_at=at(0.5))
+    looks = AlertRule(metric="runner_failed_checks", group_by=["runner"], threshold=3, window_seconds=60)
+    with pytest.raises(ValueError, match="400 sets of labels"):
+        backtest_rule(looks, now=at(2))
+    looks_now = read_values(METRICS[looks.metric], labels={}, group_by=["runner"], window=MINUTE, at=[at(1)])
+    assert len(looks_now) == 400
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("monitoring.alerts.label_sets.MAX_VALUES", 15_000)
+        with pytest.raises(ValueError, match="2 sets of labels"):
+            backtest_rule(
+                AlertRule(metric="turns_ended", group_by=["agent"], threshold=3, interval_seconds=3600), now=at(2)
+            )

@@ -223,7 +223,12 @@ def test_a_channel_in_use_is_not_deleted() -> None:
     waiting = queue(row)
     with pytest.raises(Conflict, match="wait for it"):
         delete_channel(SYSTEM, row.pk)
-    waiting.delete()
+    Notification.objects.filter(pk=waiting.pk).update(state="sent")
+    alert = Alert.objects.create(rule=rule, state="firing", pending_at=now(), firing_at=now(), evaluated_at=now())
+    waiting.alerts.add(alert)
+    with pytest.raises(Conflict, match="is open"):
+        delete_channel(SYSTEM, row.pk)
+    Alert.objects.update(state="resolved", resolved_at=now())
     delete_channel(SYSTEM, row.pk)
     assert last_audit().action == "notification_channel.deleted"
     with pytest.raises(NotFound):
