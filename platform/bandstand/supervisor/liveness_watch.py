@@ -37,6 +37,10 @@ class Beats:
             self._missed += 1
         return pid is not None and self._has_beaten and self._missed > self._silent_looks
 
+    def excuse(self) -> None:
+        """Count the looks anew: until now the process had a reason to be silent."""
+        self._missed = 0
+
 
 async def watch(child: Child, file: Path, *, silent_seconds: float, every_seconds: float = LOOK_SECONDS) -> None:
     """Restart the process whenever it has touched `file`, and not for `silent_seconds`; never returns."""

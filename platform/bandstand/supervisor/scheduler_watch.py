@@ -18,7 +18,9 @@ from bandstand.supervisor.child import Child
 from bandstand.supervisor.liveness_watch import Beats, modified_at
 
 CHECK_INTERVAL_SECONDS: Final = 20.0
-STALE_SECONDS: Final = 240.0
+STALE_SECONDS: Final = 180.0
+# So often in a row: after an outage of the database, or of the whole machine, the next heartbeat takes a minute.
+STALE_LOOKS: Final = 4
 QUERY: Final = (
     "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM scheduling_heartbeat WHERE name = 'scheduler'"
 )
@@ -46,7 +48,10 @@ async def watch_beats(
     while True:
         await asyncio.sleep(every_seconds)
         pid = scheduler.started.pid if scheduler.started is not None else None
-        if beats.is_silent(pid, modified_at(file)) and has_database():
+        is_silent = beats.is_silent(pid, modified_at(file))
+        if not has_database():
+            beats.excuse()  # also for as long as it needs when the database answers again
+        elif is_silent:
             on_frozen(f"it has been silent for {silent_seconds:.0f} s, and is started anew")
             await scheduler.restart()
 
@@ -56,13 +61,17 @@ async def watch_heartbeat(
 ) -> None:
     """Restart the scheduler whenever its heartbeat in the database is too old; never returns. `on_frozen` is called
     with the reason."""
+    stale_looks = 0
     while True:
         await asyncio.sleep(every_seconds)
         try:
             age = await asyncio.to_thread(_age_seconds, url)
         except psycopg.Error:
-            continue  # no heartbeat can be written without a database
-        if scheduler.started is not None and is_frozen(time.monotonic() - scheduler.started_at, age):
+            stale_looks = 0  # no heartbeat can be written without a database
+            continue
+        is_stale = scheduler.started is not None and is_frozen(time.monotonic() - scheduler.started_at, age)
+        stale_looks = stale_looks + 1 if is_stale else 0
+        if stale_looks >= STALE_LOOKS:
             on_frozen("it has not run a task for four minutes, and is started anew")
             await scheduler.restart()
 
