@@ -67,7 +67,7 @@ class ReadinessRunAdmin(ReadOnlyAdmin):
         """The result; while there is none the browser asks again."""
         response = super().change_view(request, object_id, *args, **kwargs)
         row = self.get_object(request, object_id)
-        if row is not None and row.status == ReadinessRun.Status.RUNNING:
+        if row is not None and row.present_status == ReadinessRun.Status.RUNNING:
             response["Refresh"] = str(_REFRESH_SECONDS)
         return response
 
@@ -77,7 +77,8 @@ class ReadinessRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="result")
     def display_status(self, row: ReadinessRun) -> SafeString:
-        return badge(str(row.get_status_display()).lower(), _STATUS_LEVELS.get(row.status, ""))
+        status = row.present_status
+        return badge(str(status), _STATUS_LEVELS.get(status, ""))
 
     @admin.display(description="checks")
     def display_counts(self, row: ReadinessRun) -> str:
@@ -98,7 +99,7 @@ class ReadinessRunAdmin(ReadOnlyAdmin):
     @admin.display(description="checks")
     def display_lines(self, row: ReadinessRun) -> SafeString | str:
         """A heading for each area: each check has passed, or says what to do."""
-        if row.status == ReadinessRun.Status.RUNNING:
+        if row.present_status == ReadinessRun.Status.RUNNING:
             return "The checks are under way. This page shows their result when it is there."
         if not row.lines:
             return "The process that ran them has ended before they were done. Run them again."

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from foundation.clock import now
 from foundation.ids import new_id
 
 # Its process has ended without a result: all parts of a run are bounded by less.
@@ -64,6 +65,13 @@ class ReadinessRun(models.Model):
 
     def __str__(self) -> str:
         return f"readiness of {self.subject}"
+
+    @property
+    def present_status(self) -> str:
+        """The status; "interrupted" also for a run whose process has ended without a word, which nothing has noted
+        yet."""
+        is_silent = self.status == self.Status.RUNNING and self.started_at < now() - INTERRUPTED_AFTER
+        return self.Status.INTERRUPTED if is_silent else self.Status(self.status)
 
     def audit_name(self) -> str:
         """What was checked."""

@@ -36,8 +36,8 @@ def main() -> None:
     settings = TrialSettings.parse(order["settings"])
     signal.alarm(int(settings.seconds) + _GRACE_SECONDS)
     source = _use_database(order["database"])
-    _use_scratch_schema(source)
     try:
+        use_scratch_schema(source)
         with report:
             json.dump(asyncio.run(_run(settings)), report)
     finally:
@@ -71,13 +71,20 @@ def _use_database(parameters: dict[str, Any]) -> str:
     return source
 
 
-def _use_scratch_schema(source: str) -> None:
+def use_scratch_schema(source: str) -> None:
+    """Have this process's connections look into the scratch schema first. Ends the process where they do not."""
     from django.db import connection
 
+    from monitoring.readiness_validator.scratch import scratch_schema
     from monitoring.readiness_validator.scratch.scratch_schema import SCHEMA
 
     options = connection.settings_dict["OPTIONS"]
     options["options"] = f"{options.get('options', '')} -c search_path={SCHEMA},{source}"
+    # A pooler between us and the server may leave such options out: then the trials would write real rows.
+    if scratch_schema.current_schema() != SCHEMA:
+        raise SystemExit("Connections do not keep the search path that they are opened with.")
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
 
 
 async def _run(settings: Any) -> dict[str, Any]:

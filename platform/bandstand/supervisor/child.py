@@ -20,6 +20,7 @@ from foundation.private_files import open_private
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 30.0
 HEALTHY_AFTER_SECONDS: Final = 10.0
+TERM_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,11 @@ class Child:
 
     async def restart(self) -> None:
         """Terminate the process, by SIGKILL after a second; it is restarted like one that crashed."""
+        process = self.started
         self.signal_leader(signal.SIGTERM)
-        await asyncio.sleep(1.0)
-        self._kill_group()
+        await asyncio.sleep(TERM_SECONDS)
+        if self.started is process:  # else it has ended, and this is its successor
+            self._kill_group()
 
     def crash(self) -> None:
         """Kill the process with its group; it is restarted like any that crashed."""

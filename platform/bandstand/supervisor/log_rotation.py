@@ -51,13 +51,26 @@ async def rotate_forever(folder: Path, limits: LogLimits) -> None:
 def rotate_logs(folder: Path, limits: LogLimits, *, now: datetime) -> None:
     """Rotate each `*.log` in `folder` that is large or covers a day, and delete the oldest rotated ones.
 
-    Raises `OSError` if a file cannot be read or changed; a copy for which the disk has no room is given up.
+    What is no file of its own there, such as a link, is left alone. Raises the first `OSError` of a file that cannot be
+    read or changed once the others are done; a copy for which the disk has no room is given up.
     """
+    faults: list[OSError] = []
     for log in sorted(folder.glob("*.log")):
-        size = log.stat().st_size
-        if size > limits.bytes // _FILES or (size and _first_line_at(log) < now - _ROTATE_AFTER):
-            _rotate(log, now)
-        _delete_oldest(log, limits, now)
+        if log.is_symlink() or not log.is_file():
+            continue
+        try:
+            _rotate_if_due(log, limits, now)
+        except OSError as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]
+
+
+def _rotate_if_due(log: Path, limits: LogLimits, now: datetime) -> None:
+    size = log.stat().st_size
+    if size > limits.bytes // _FILES or (size and _first_line_at(log) < now - _ROTATE_AFTER):
+        _rotate(log, now)
+    _delete_oldest(log, limits, now)
 
 
 def rotated_files(log: Path) -> list[Path]:

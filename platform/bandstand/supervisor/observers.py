@@ -109,13 +109,16 @@ class DiskObserver:
         self._free_bytes = free_bytes
         self._read = read
         self._is_full = False
+        self._reading: asyncio.Future[list[tuple[Path, DiskUsage]]] | None = None
 
     async def look(self) -> Observations:
         subject = Subject(Condition.DISK_FULL)
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-                # In a thread: a network drive may not answer.
-                usages = await asyncio.to_thread(lambda: [(folder, self._read(folder)) for folder in self._folders()])
+                # In a thread: a network drive may not answer. Only one waits for it: the others are needed elsewhere.
+                if self._reading is None or self._reading.done():
+                    self._reading = asyncio.ensure_future(asyncio.to_thread(self._read_all))
+                usages = await asyncio.shield(self._reading)
         except (TimeoutError, OSError) as error:
             return {subject: Observation(is_bad=None, detail=type(error).__name__)}
         full = [(folder, usage) for folder, usage in usages if self._is_over(usage)]
@@ -125,6 +128,9 @@ class DiskObserver:
         folder, usage = max(full, key=lambda one: one[1].percent)
         detail = f"{folder} is {usage.percent:.0f} % full, {usage.free // MEBIBYTE:,} MB are free"
         return {subject: Observation(is_bad=True, detail=detail)}
+
+    def _read_all(self) -> list[tuple[Path, DiskUsage]]:
+        return [(folder, self._read(folder)) for folder in self._folders()]
 
     def _is_over(self, usage: DiskUsage) -> bool:
         full_percent, free_bytes = self._full_percent, float(self._free_bytes)

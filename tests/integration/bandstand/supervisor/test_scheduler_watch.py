@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection
@@ -102,6 +103,29 @@ def test_one_that_beats_or_has_just_begun_is_left_alone() -> None:
     assert not was_restarted(scheduler_watch.STALE_SECONDS + 1, conninfo(), 0.2)
 
 
+async def test_a_heartbeat_that_is_old_after_an_outage_is_waited_for() -> None:
+    ages: list[float | None] = [None, 400.0, 400.0, 400.0, 1.0, 400.0, 400.0, 400.0, 1.0]
+    scheduler: Any = Scheduler(scheduler_watch.STALE_SECONDS + 1)
+
+    def read_age(_url: str) -> float | None:
+        if not ages:
+            loop.call_soon_threadsafe(done.set)
+            return 1.0
+        if (age := ages.pop(0)) is None:
+            raise psycopg.OperationalError
+        return age
+
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scheduler_watch, "_age_seconds", read_age)
+        watching = asyncio.create_task(
+            scheduler_watch.watch_heartbeat(scheduler, "", on_frozen=lambda _: None, every_seconds=0.001)
+        )
+        await asyncio.wait_for(done.wait(), 10.0)
+        watching.cancel()
+    assert not scheduler.restarted.is_set()
+
+
 def test_a_scheduler_whose_file_is_not_touched_any_more_is_started_anew(tmp_path: Path) -> None:
     assert was_silent(tmp_path, 10.0)
 
@@ -113,3 +137,33 @@ def test_one_that_touches_it_or_waits_for_the_database_is_left_alone(tmp_path: P
 
 def test_a_database_that_is_away_is_no_reason() -> None:
     assert not was_restarted(scheduler_watch.STALE_SECONDS + 1, "postgresql:///x?host=/no/such/place", 0.2)
+
+
+async def test_an_outage_of_the_database_is_no_silence_of_the_scheduler(tmp_path: Path) -> None:
+    scheduler: Any = Scheduler(0)
+    scheduler.started = SimpleNamespace(pid=1)
+    file, looks = tmp_path / "scheduler.alive", 0
+    reasons: list[str] = []
+
+    def has_database() -> bool:
+        """It beats at two looks, is silent, and misses the database up to the fiftieth."""
+        nonlocal looks
+        looks += 1
+        if looks <= 2:
+            file.touch()
+            os.utime(file, (looks, looks))
+        return not 2 < looks < 50
+
+    watching = asyncio.create_task(
+        scheduler_watch.watch_beats(
+            scheduler,
+            file,
+            has_database=has_database,
+            on_frozen=reasons.append,
+            silent_seconds=0.02,
+            every_seconds=0.002,
+        )
+    )
+    await asyncio.wait_for(scheduler.restarted.wait(), 10.0)
+    watching.cancel()
+    assert looks >= 60, "it had its time to beat again"

@@ -17,6 +17,7 @@ from accounts.roles import Role
 from agents.models import Agent, AgentDraft, Release
 from agents.releases import publish, roll_back
 from agents.releases.publication_gate import NotReady, judge_publication
+from console.views import row_url
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput
 from monitoring.models import ReadinessRun
@@ -148,3 +149,13 @@ def test_the_page_leads_to_the_checks_of_this_draft(demo: Agent) -> None:
     page = client_of("bob", Role.BUILDER).get(button_of(demo, "publish_draft")).content.decode()
     assert "Only the configuration was checked just now" in page
     assert "/admin/monitoring/readinessrun/run/?agent=demo" in page
+
+
+def test_the_page_of_a_run_whose_process_was_killed_does_not_wait_for_it() -> None:
+    row = ReadinessRun.objects.create(subject="x", requested_as="olga")
+    owner = client_of("olga", Role.OWNER)
+    assert owner.get(row_url(row))["Refresh"] == "2"
+    ReadinessRun.objects.update(started_at=now() - timedelta(minutes=4))
+    page = owner.get(row_url(row))
+    assert "Refresh" not in page
+    assert "has ended before they were done" in page.content.decode()

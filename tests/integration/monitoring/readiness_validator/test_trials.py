@@ -18,6 +18,7 @@ from monitoring.readiness_validator.check_lines import Area
 from monitoring.readiness_validator.runs import newest_run, purge_runs, read_lines, run_now, start_run
 from monitoring.readiness_validator.scratch.running_trials import run_trials
 from monitoring.readiness_validator.scratch.scratch_schema import SCHEMA
+from monitoring.readiness_validator.scratch.trial_process import use_scratch_schema
 from monitoring.readiness_validator.scratch.trial_settings import BREAKER, TrialSettings
 from tests.support.people import agent, person
 
@@ -92,6 +93,18 @@ def test_a_role_that_may_make_no_schema_is_told_so() -> None:
     report = run_trials(TrialSettings())
     assert not report.results
     assert "schema" in report.fault(BREAKER)
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_connections_that_lead_to_the_real_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {**connection.settings_dict["OPTIONS"]})
+    connection.close()
+    try:
+        # As behind a pooler that leaves the options of a connection out: there is no such schema on it.
+        with pytest.raises(SystemExit, match="search path"):
+            use_scratch_schema("public")
+    finally:
+        connection.close()
 
 
 @pytest.mark.usefixtures("transactional_db")

@@ -91,3 +91,29 @@ def test_without_room_for_a_copy_the_log_is_emptied_all_the_same(
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert (log.stat().st_size, rotated_files(log)) == (0, [])
     assert "was emptied without a copy" in capsys.readouterr().err
+
+
+def test_what_is_no_log_is_left_alone_and_stops_no_other(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.txt"
+    grow(elsewhere, MEBIBYTE + 1)
+    folder = tmp_path / "logs"
+    (folder / "a-folder.log").mkdir(parents=True)
+    os.utime(folder / "a-folder.log", (0, 0))
+    (folder / "a-link.log").symlink_to(elsewhere)
+    (folder / "a-link-to-nowhere.log").symlink_to(tmp_path / "nowhere")
+    log = folder / "web-1.log"
+    grow(log, MEBIBYTE + 1)
+    rotate_logs(folder, LIMITS, now=NOON)
+    assert elsewhere.stat().st_size == MEBIBYTE + 1, "it belongs to somebody else"
+    assert log.stat().st_size == 0
+
+
+def test_a_log_that_cannot_be_rotated_stops_no_other(tmp_path: Path) -> None:
+    (tmp_path / "runner-1.log").touch()
+    grow(tmp_path / "runner-1.log", MEBIBYTE + 1)
+    (tmp_path / f"runner-1.log.{NOON:%Y-%m-%dT%H-%M-%S}").mkdir()
+    log = tmp_path / "web-1.log"
+    grow(log, MEBIBYTE + 1)
+    with pytest.raises(OSError, match="directory"):
+        rotate_logs(tmp_path, LIMITS, now=NOON)
+    assert log.stat().st_size == 0

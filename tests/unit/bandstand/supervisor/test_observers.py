@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -132,3 +133,24 @@ async def test_a_web_process_must_answer() -> None:
     server.close()
     await server.wait_closed()
     assert (await look(observer)).is_bad
+
+
+async def test_a_drive_that_does_not_answer_takes_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bandstand.supervisor.observers.LOOK_TIMEOUT_SECONDS", 0.02)
+    answers, reads = threading.Event(), 0
+
+    def read(_: Path) -> DiskUsage:
+        nonlocal reads
+        reads += 1
+        answers.wait(10)
+        return DiskUsage(100, 50)
+
+    observer = DiskObserver(lambda: [tmp_path], full_percent=95, free_bytes=0, read=read)
+    try:
+        assert [(await look(observer)).is_bad for _ in range(4)] == [None] * 4
+        assert reads == 1
+    finally:
+        answers.set()
+    async with asyncio.timeout(10):
+        while (await look(observer)).is_bad is not False:
+            pass

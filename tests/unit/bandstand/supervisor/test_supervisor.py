@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +152,25 @@ def test_the_platform_folder_is_no_package() -> None:
     # With one, it would be imported instead of the standard library's module of that name.
     done = subprocess.run([sys.executable, "-c", "import platform; platform.system()"], cwd=ROOT, check=False)
     assert done.returncode == os.EX_OK
+
+
+async def test_a_restart_leaves_the_successor_of_a_process_that_ended_in_time_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bandstand.supervisor.child.TERM_SECONDS", 0.02)
+    child = Child(ChildSpec("scheduler", "qcluster"), tmp_path / "scheduler.log", changed=lambda: None)
+    child.started = ChildProcess("scheduler", 2**22 + 1, 0.0)
+    successor = await asyncio.create_subprocess_exec("sleep", "60", start_new_session=True)
+    try:
+        restarting = asyncio.create_task(child.restart())
+        await asyncio.sleep(0)
+        child.started = process_records.describe("scheduler", successor.pid)
+        await restarting
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(successor.wait(), 0.2)
+        await child.restart()
+        assert await asyncio.wait_for(successor.wait(), 10) == -signal.SIGKILL
+    finally:
+        if successor.returncode is None:
+            successor.kill()
+            await successor.wait()
