@@ -13,7 +13,7 @@ from typing import Any, Final
 from psycopg.types.json import Jsonb
 
 from agents.journal.queries import fetch
-from monitoring.alerts.label_sets import LabelSet, make_label_set
+from monitoring.alerts.label_sets import LabelSet, check_size, make_label_set
 from monitoring.sampling.gauge_samples import Gauge
 
 # An older sample says nothing about now.
@@ -74,6 +74,7 @@ def read_gauge_values(
     for moment, label, value in _fetch(source, labels, group_by, min(at) - reach, max(at)):
         label_set = make_label_set((name, label) for name in group_by)
         samples.setdefault(label_set, []).append((moment, source.factor * value))
+    check_size(len(samples), len(at))
     moments = [_microseconds(moment) for moment in at]
     return {
         label_set: _values(source.over if window else None, rows, moments, reach // _MICROSECOND)

@@ -16,7 +16,7 @@ from agents.domain.failures import SILENT_CLASSES
 from agents.journal.queries import fetch
 from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement
 from agents.models import Agent, Release, RollupWidth
-from monitoring.alerts.label_sets import LabelSet, make_label_set
+from monitoring.alerts.label_sets import LabelSet, check_size, make_label_set
 from monitoring.alerts.window_formulas import MinuteSums
 
 MINUTE: Final = timedelta(minutes=1)
@@ -86,7 +86,9 @@ def read_window_values(
     # Many times share a window.
     until = {end: (end - first) // MINUTE for end in ends}
     values: dict[LabelSet, list[float | None]] = {}
-    for label_set, rows in _read_rows(source, labels, group_by, first, last).items():
+    groups = _read_rows(source, labels, group_by, first, last)
+    check_size(len(groups), len(at))
+    for label_set, rows in groups.items():
         sums = _sum_minutes(source, rows, first, length)
         computed = {
             end: source.formula.evaluate(sums, number - minutes, number)
