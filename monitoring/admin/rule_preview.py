@@ -22,6 +22,7 @@ from monitoring.alerts.alert_descriptions import (
     metric_title,
 )
 from monitoring.alerts.backtest import Backtest
+from monitoring.alerts.label_sets import TooManyValues
 from monitoring.alerts.metrics import METRICS, Unit, read_values
 from monitoring.alerts.rule_backtest import MAX_DAYS, backtest_rule
 from monitoring.charts import (
@@ -68,6 +69,8 @@ def preview_context(form: AlertRuleForm) -> dict[str, Any]:
     try:
         with statement_timeout(PREVIEW_SECONDS):
             result = backtest_rule(rule, now=now())
+    except TooManyValues as error:
+        return {"preview_refusal": str(error), "days": MAX_DAYS}
     except (*DATABASE_FAULTS, ValueError, KeyError) as error:
         log.warning("alert_preview.failed", reason=str(error))
         return {"preview_fault": True, "days": MAX_DAYS}

@@ -348,8 +348,8 @@ def read_values(
     statements. Without `group_by` the answer has one set, the empty one, also where there is no data at all. With it
     the sets that have a value at one of the times; one that is missing has no data.
 
-    Raises `ValueError` for labels that the metric does not have, without a time, and for more values than anybody would
-    wait for.
+    Raises `ValueError` for labels that the metric does not have, and without a time; `TooManyValues` where there are
+    very many sets for so many times.
     """
     unknown = {*labels, *group_by} - {*metric.labels}
     if unknown or not at:

@@ -18,7 +18,7 @@ def backtest_rule(rule: AlertRule, *, now: datetime, days: float = MAX_DAYS) -> 
     """What evaluations of `rule` in the last `days` (7 at most) before `now` would have done, at its interval.
 
     Reads by `read_values`, in one to three statements. Raises `KeyError` for a metric that does not exist, and
-    `ValueError` for labels that it does not have, and for more sets of labels than anybody would wait for.
+    `ValueError` for labels that it does not have, and where there are too many sets of them.
     """
     interval = timedelta(seconds=rule.interval_seconds)
     count = int(timedelta(days=min(days, MAX_DAYS)) / interval)

@@ -86,10 +86,9 @@ def read_window_values(
     # Many times share a window.
     until = {end: (end - first) // MINUTE for end in ends}
     values: dict[LabelSet, list[float | None]] = {}
-    rows_of_sets = _read_rows(source, labels, group_by, first, last)
-    # One time, of an evaluation, is always computed.
-    check_size(len(rows_of_sets), max(len(at), length) if len(at) > 1 else 1)
-    for label_set, rows in rows_of_sets.items():
+    groups = _read_rows(source, labels, group_by, first, last)
+    check_size(len(groups), len(at))
+    for label_set, rows in groups.items():
         sums = _sum_minutes(source, rows, first, length)
         computed = {
             end: source.formula.evaluate(sums, number - minutes, number)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html, format_html_join
@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from accounts.admin.list_exports import ExportableAdmin
 from accounts.audit import audit_size, audit_targets, search_condition
 from accounts.models import AuditEntry
-from console.admin import LONGEST_LIST, LONGEST_SEARCH
+from console.admin import LONGEST_SEARCH
 from console.date_filters import AgeFilter, SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter
 from console.formatting import NOTHING
@@ -67,14 +67,7 @@ class AuditEntryAdmin(ExportableAdmin):
         if not term:
             return queryset, False
         condition = None if len(term) > LONGEST_SEARCH else search_condition(term)
-        if condition is None:
-            return queryset.none(), False
-        if (entry_id := _parse_uuid(term)) is not None:
-            return queryset.filter(Q(pk=entry_id) | Q(condition)), False
-        # Ordered by time, PostgreSQL would go through the trail backwards: seconds for words that are common each and
-        # rare together. A few matches are taken from the index; of many, the newest are soon found.
-        few = list(AuditEntry.objects.filter(condition).order_by().values_list("pk", flat=True)[: LONGEST_LIST + 1])
-        return queryset.filter(Q(pk__in=few) if len(few) <= LONGEST_LIST else condition), False
+        return (queryset.none() if condition is None else queryset.filter(condition)), False
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

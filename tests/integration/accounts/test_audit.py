@@ -175,6 +175,15 @@ def test_a_search_uses_its_index() -> None:
     assert "audit_document" in AuditEntry.objects.filter(condition).order_by().explain()
 
 
+def test_the_newest_matches_are_read_from_the_index_too() -> None:
+    with connection.cursor() as cursor:
+        # As PostgreSQL sees a large trail with a word that was common: it would walk back through all of it.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+    condition = search_condition("archived")
+    assert condition is not None
+    assert "audit_document" in AuditEntry.objects.filter(condition).order_by("-id")[:50].explain()
+
+
 def test_the_page_searches_and_is_headed_by_the_act() -> None:
     vera, demo = client_of("vera", Role.VIEWER), agent()
     entry = record_audit(Actor.system("tests"), "agent.archived", target=demo)

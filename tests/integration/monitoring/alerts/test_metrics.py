@@ -18,7 +18,7 @@ from agents.journal.compaction import compact_turns
 from agents.models import Turn
 from monitoring.alerts.backtest import AlertFiring
 from monitoring.alerts.gauge_values import GaugeSource
-from monitoring.alerts.label_sets import LabelSet
+from monitoring.alerts.label_sets import LabelSet, TooManyValues
 from monitoring.alerts.metrics import METRICS, MetricKind, read_values
 from monitoring.alerts.rule_backtest import backtest_rule
 from monitoring.alerts.state_machine import INACTIVE, AlertState, AlertStatus, Change, evaluate, read_terms
@@ -90,6 +90,19 @@ def test_a_label_that_a_metric_does_not_have_is_refused() -> None:
         read_values(METRICS["queue_depth"], labels={}, group_by=["agent"], window=FIVE, at=[at(0)])
     with pytest.raises(ValueError, match="No time"):
         read_values(METRICS["queue_depth"], labels={}, group_by=(), window=FIVE, at=[])
+
+
+def test_very_many_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    past_turn(talk().row, ended_at=at(0.5))
+    past_turn(talk("other", "bob").row, ended_at=at(0.5))
+    sample("memory_fraction", 0, 0.5, host="a")
+    sample("memory_fraction", 0, 0.9, host="b")
+    monkeypatch.setattr("monitoring.alerts.label_sets.MAX_VALUES", 5)
+    for name, label in (("turns_ended", "agent"), ("memory_percent", "host")):
+        times = [at(2), at(2.5), at(3)]
+        assert read_values(METRICS[name], labels={}, group_by=[label], window=FIVE, at=times[:2])
+        with pytest.raises(TooManyValues, match="2 sets of labels, too many to be evaluated 3 times"):
+            read_values(METRICS[name], labels={}, group_by=[label], window=FIVE, at=times)
 
 
 def sample(metric: str, minute: float, value: float, **labels: str) -> None:
