@@ -196,18 +196,29 @@ _SELECTED: Final = (
 
 
 def read_statement(
-    rollup: Rollup, *, groups: Mapping[str, str], counts: Mapping[str, str], counters: Iterable[str] | None = None
+    rollup: Rollup,
+    *,
+    groups: Mapping[str, str],
+    counts: Mapping[str, str],
+    counters: Iterable[str] | None = None,
+    open_turns: bool = False,
 ) -> str:
     """The SELECT of the sums of `counters` (None: of all), after those of `counts`, by `groups`: expressions over the
-    columns `at` and the keys; `counts` over these counters, too.
+    columns `at` and the keys; `counts` over these counters, too. With `open_turns` the calls that have ended in
+    turns that go on are part of the live tail: they will be counted at the same times.
 
     Its parameters: `widths`, `firsts` and `lasts` are the ranges of rollups; the live tail counts from `since` to
     `until`, if not null; `agent` and `release` select, if not null.
     """
     names = list(rollup.counters if counters is None else counters)
     keys, columns, grouped = ", ".join(rollup.keys), ", ".join(names), ", ".join(groups.values())
+    turns = "NOT t.compacted AND t.finished_at IS NOT NULL AND t.finished_at >= %(since)s"
+    if open_turns:
+        # By their ids, for an OR of the two would read the whole table.
+        turns = f"""t.id = ANY (ARRAY (SELECT t.id FROM agents_turn t WHERE {turns} UNION ALL
+            SELECT t.id FROM agents_turn t WHERE t.finished_at IS NULL AND t.started_at IS NOT NULL))"""
     tail = f"""
-        NOT t.compacted AND t.finished_at IS NOT NULL AND t.finished_at >= %(since)s
+        {turns}
         AND {_SELECTED.format(agent="r.agent_id", release="t.release_id")}"""
     order = f" GROUP BY {grouped} ORDER BY {grouped}" if groups else ""
     return f"""

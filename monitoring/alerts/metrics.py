@@ -178,16 +178,16 @@ _ALL: Final = (
     _calls(
         "operation_error_rate",
         "Failed calls",
-        "The percentage of the calls of models and tools that ended in the window and failed, counted when their turns "
-        f"have ended. No data below {MIN_CALLS} calls.",
+        "The percentage of the calls of models and tools that ended in the window and failed. No data "
+        f"below {MIN_CALLS} calls.",
         unit=Unit.PERCENT,
         formula=Percentage(FAILED, "calls", minimum=MIN_CALLS),
     ),
     _calls(
         "operation_seconds_p95",
         "Duration of calls, 95 %",
-        "What 95 % of the calls of models and tools that ended in the window did not exceed, counted when their turns "
-        f"have ended. No data below {MIN_CALLS} calls.",
+        "What 95 % of the calls of models and tools that ended in the window did not exceed. No data "
+        f"below {MIN_CALLS} calls.",
         unit=Unit.SECONDS,
         formula=Quantile("seconds", 0.95, bounded=True, minimum=MIN_CALLS),
     ),

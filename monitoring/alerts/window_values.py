@@ -88,6 +88,8 @@ def read_window_values(
     values: dict[LabelSet, list[float | None]] = {}
     groups = _read_rows(source, labels, group_by, first, last)
     check_size(len(groups), len(at))
+    if len(at) > 1:
+        check_size(len(groups), length)
     for label_set, rows in groups.items():
         sums = _sum_minutes(source, rows, first, length)
         computed = {
@@ -155,6 +157,8 @@ def _fetch(
         groups={"at": _MINUTE_OF_ROW, **{_KEYS[label]: _KEYS[label] for label in labels}},
         counts={FAILED: _FAILED[source.rollup.table][0]} if FAILED in names else {},
         counters=[name for name in names if name != FAILED],
+        # A turn may go on for longer than a window while its calls fail.
+        open_turns=source.rollup is CALLS,
     )
     params = {
         "widths": [RollupWidth.MINUTE.value],

@@ -58,8 +58,7 @@ def past_turn(
         status=status,
         error_class=error_class,
         epoch=1,
-        **times,
-        **others | columns,
+        **times | others | columns,
     )
     Step.objects.bulk_create(_rows(turn, steps))
     return turn

@@ -98,11 +98,11 @@ def test_very_many_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     sample("memory_fraction", 0, 0.5, host="a")
     sample("memory_fraction", 0, 0.9, host="b")
     monkeypatch.setattr("monitoring.alerts.label_sets.MAX_VALUES", 5)
-    for name, label in (("turns_ended", "agent"), ("memory_percent", "host")):
+    for name, label, window in (("turns_ended", "agent", MINUTE), ("memory_percent", "host", FIVE)):
         times = [at(2), at(2.5), at(3)]
-        assert read_values(METRICS[name], labels={}, group_by=[label], window=FIVE, at=times[:2])
+        assert read_values(METRICS[name], labels={}, group_by=[label], window=window, at=times[:2])
         with pytest.raises(TooManyValues, match="2 sets of labels, too many to be evaluated 3 times"):
-            read_values(METRICS[name], labels={}, group_by=[label], window=FIVE, at=times)
+            read_values(METRICS[name], labels={}, group_by=[label], window=window, at=times)
 
 
 def sample(metric: str, minute: float, value: float, **labels: str) -> None:
@@ -185,6 +185,22 @@ def test_calls_are_told_apart_by_their_operation_and_name_and_few_say_nothing() 
     tools = read_values(metric, labels={"operation": "tool"}, group_by=["agent"], window=FIVE, at=times)
     assert tools == {(("agent", "demo"),): [40]}
     assert read_values(metric, labels={"name": "none"}, group_by=(), window=FIVE, at=times) == {(): [None]}
+
+
+def test_calls_of_a_turn_that_goes_on_are_there_at_once_and_are_the_same_when_it_has_ended() -> None:
+    steps = [PastStep(10 * number, 10 * number + 5, **FAILED) for number in range(30)]
+    waits: dict[str, Any] = {"status": "retry_wait", "finished_at": None, "available_at": at(25)}
+    turn = past_turn(talk().row, ended_at=at(20), seconds=20 * 60, steps=steps, **waits)
+    past_turn(talk("other", "bob").row, ended_at=at(1), queue=None, status="expired", error_class="deadline")
+    metric, times = METRICS["operation_error_rate"], [at(minute) for minute in (0.5, 1.5, 3.5, 8.5, 30)]
+    live = read_values(metric, labels={}, group_by=["operation"], window=FIVE, at=times)
+    assert live == {(("operation", "model"),): [None, 100, 100, 100, None]}
+    Turn.objects.filter(pk=turn.pk).update(
+        status="failed", error_class="transient", finished_at=at(20), available_at=None
+    )
+    assert read_values(metric, labels={}, group_by=["operation"], window=FIVE, at=times) == live
+    compact()
+    assert read_values(metric, labels={}, group_by=["operation"], window=FIVE, at=times) == live
 
 
 def test_looks_at_runners_are_added_up_for_each_runner() -> None:
