@@ -201,7 +201,10 @@ class Migration(migrations.Migration):
                 (
                     "rule",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="alerts", to="monitoring.alertrule"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="alerts",
+                        to="monitoring.alertrule",
                     ),
                 ),
             ],
@@ -264,6 +267,7 @@ class Migration(migrations.Migration):
                 (
                     "rule",
                     models.ForeignKey(
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="notifications",
@@ -366,6 +370,7 @@ class Migration(migrations.Migration):
             model_name="notification",
             name="channel",
             field=models.ForeignKey(
+                db_index=False,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="notifications",
                 to="monitoring.notificationchannel",

@@ -149,7 +149,7 @@ class Alert(models.Model):
         RESOLVED = "resolved"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="alerts")
+    rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="alerts", db_index=False)
     labels = models.JSONField(default=dict)
     series_key = models.CharField(max_length=32, blank=True, default="", help_text="Of what the rule measured.")
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)

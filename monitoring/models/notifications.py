@@ -65,8 +65,12 @@ class Notification(models.Model):
         FAILED = "failed"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    channel = models.ForeignKey(NotificationChannel, on_delete=models.CASCADE, related_name="notifications")
-    rule = models.ForeignKey("monitoring.AlertRule", null=True, on_delete=models.SET_NULL, related_name="notifications")
+    channel = models.ForeignKey(
+        NotificationChannel, on_delete=models.CASCADE, related_name="notifications", db_index=False
+    )
+    rule = models.ForeignKey(
+        "monitoring.AlertRule", null=True, on_delete=models.SET_NULL, related_name="notifications", db_index=False
+    )
     alerts = models.ManyToManyField("monitoring.Alert", related_name="notifications")
     kind = models.CharField(max_length=17, choices=Kind.choices)
     dedup_key = models.CharField(max_length=100, help_text="Equal in all attempts, and in what replaces it.")

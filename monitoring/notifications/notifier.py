@@ -21,7 +21,7 @@ from foundation.db_timeouts import statement_timeout
 from foundation.process_work import Process
 from monitoring.models import Notification
 from monitoring.notifications.message import DeliveryOutcome
-from monitoring.notifications.outbox import DeliveryClaim, claim_deliveries, record_outcome
+from monitoring.notifications.outbox import DeliveryClaim, claim_deliveries, has_due_notifications, record_outcome
 
 # `delivery` is imported by what delivers: its HTTP client is 20 MB, in every process of an installation.
 
@@ -95,7 +95,7 @@ class Notifier(threading.Thread):
     def run(self) -> None:
         while not self._stopping:
             self._record()
-            self._guard(self._start_due)
+            self.look()
             self._wake.wait(self._poll_seconds)
             self._wake.clear()
         self._record()
@@ -104,10 +104,14 @@ class Notifier(threading.Thread):
             self._record()
         connection.close()
 
+    def look(self) -> None:
+        """Start the deliveries that are due. One statement where none is, as most of the time: every process looks, and
+        a statement timeout of its own would cost two more."""
+        self._guard(self._start_due)
+
     def _guard(self, work: Callable[[], object]) -> None:
         try:
-            with statement_timeout(STATEMENT_SECONDS):
-                work()
+            work()
         except DATABASE_FAULTS as error:
             log.warning("notifier.interrupted", error=str(error)[:200])
             connection.close()
@@ -117,7 +121,11 @@ class Notifier(threading.Thread):
             close_old_connections()
 
     def _start_due(self) -> None:
-        for claim in claim_deliveries(MAX_DELIVERIES - self._under_way):
+        if not has_due_notifications():
+            return
+        with statement_timeout(STATEMENT_SECONDS):
+            claims = claim_deliveries(MAX_DELIVERIES - self._under_way)
+        for claim in claims:
             self._under_way += 1
             # Not of an executor, whose threads hold up the end of the process until the last receiver has answered.
             threading.Thread(target=self._deliver, args=(claim,), name="notification", daemon=True).start()
@@ -139,7 +147,8 @@ class Notifier(threading.Thread):
     def _record_outcomes(self) -> None:
         while self._unrecorded:
             try:
-                record_outcome(*self._unrecorded[0])
+                with statement_timeout(STATEMENT_SECONDS):
+                    record_outcome(*self._unrecorded[0])
             except DATABASE_FAULTS:
                 raise
             except Exception:

@@ -104,7 +104,7 @@ class DeliveryClaim:
 
 def claim_deliveries(limit: int, *, channel_ids: Collection[UUID] | None = None) -> list[DeliveryClaim]:
     """DeliveryClaim up to `limit` channels for which something is due, among `channel_ids` if given."""
-    if limit < 1 or not _due().exists():
+    if limit < 1 or not has_due_notifications():
         return []
     with transaction.atomic():
         free = _free_channels()
@@ -115,6 +115,11 @@ def claim_deliveries(limit: int, *, channel_ids: Collection[UUID] | None = None)
         )
         claims = [_claim(channel) for channel in channels[:limit]]
     return [claim for claim in claims if claim is not None]
+
+
+def has_due_notifications() -> bool:
+    """Whether something is due, even if its channel is not free. One statement over an index of what waits."""
+    return _due().exists()
 
 
 def _due() -> QuerySet[Notification]:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from monitoring.models import DeliveryAttempt, Notification, NotificationChannel
 from monitoring.notifications import notifier as module
@@ -55,6 +56,13 @@ def test_a_slow_channel_holds_up_no_other(there: Receiver) -> None:
                 queue(channel(Kind.WEBHOOK, there), key=f"event-{number}")
             slow.gate.set()
     assert states()[:4] == [State.SENT] * 4
+
+
+def test_a_look_at_an_empty_outbox_is_one_statement() -> None:
+    connection.ensure_connection()
+    with CaptureQueriesContext(connection) as queries:
+        Notifier().look()
+    assert len(queries) == 1
 
 
 def test_what_is_under_way_at_the_end_is_recorded(there: Receiver) -> None:
