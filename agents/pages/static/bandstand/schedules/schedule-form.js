@@ -65,7 +65,8 @@ export class ScheduleForm {
     this.node.addEventListener("submit", (event) => this.#submit(event));
     this.node.addEventListener("input", () => this.#changed());
     this.node.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") cancel();
+      // While an input method composes, Escape gives up the characters, not the form.
+      if (event.key === "Escape" && !event.isComposing) cancel();
     });
     this.#changed();
   }
