@@ -11,9 +11,9 @@ import orjson
 from django.core.management.base import BaseCommand, CommandError
 
 from foundation.clock import now
-from foundation.durations import format_seconds
+from foundation.durations import format_duration_exactly
+from monitoring.alerts.alert_descriptions import describe_condition
 from monitoring.alerts.backtest import Backtest
-from monitoring.alerts.metrics import METRICS
 from monitoring.alerts.rule_backtest import MAX_DAYS, backtest_rule
 from monitoring.models import Alert, AlertRule
 from monitoring.notifications import channel_commands
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             return
         for firing in result.firings:
             end = "still fires" if firing.resolved_at is None else f"until {firing.resolved_at:%d %b %H:%M:%S}"
-            length = format_seconds(result.duration(firing).total_seconds())
+            length = format_duration_exactly(round(result.duration(firing).total_seconds()))
             self.stdout.write(
                 f"{firing.firing_at:%d %b %H:%M:%S} UTC {end}  {length}  {_words(firing.labels)}".rstrip()
             )
@@ -89,18 +89,11 @@ def _days(text: str) -> float:
 
 
 def _describe(rule: AlertRule, alerts: Sequence[Alert]) -> str:
-    metric = METRICS.get(rule.metric)
-    unit = f" {metric.unit}" if metric and metric.unit else ""
-    title = metric.title if metric else rule.metric
     state = (
         "off" if not rule.enabled else ", ".join(f"{one.state} {_words(one.labels.items())}".strip() for one in alerts)
     )
     channels = ", ".join(channel.name for channel in rule.channels.all()) or "nobody"
-    hold = f" for {format_seconds(rule.for_seconds)}" if rule.for_seconds else ""
-    return (
-        f"[{state or 'inactive'}]  {title} {rule.get_comparison_display()} {rule.threshold:g}{unit}{hold}, "
-        f"{rule.severity}, to {channels}"
-    )
+    return f"[{state or 'inactive'}]  {describe_condition(rule)}, {rule.severity}, to {channels}"
 
 
 def _words(labels: Any) -> str:
@@ -109,7 +102,11 @@ def _words(labels: Any) -> str:
 
 def _summary(rule: AlertRule, result: Backtest, days: float) -> str:
     times = "once" if len(result.firings) == 1 else f"{len(result.firings):,} times"
-    longest = f", longest {format_seconds(result.longest.total_seconds())}" if result.longest is not None else ""
+    longest = (
+        f", longest {format_duration_exactly(round(result.longest.total_seconds()))}"
+        if result.longest is not None
+        else ""
+    )
     dropped = f"; its condition held {result.dropped:,} times more, but not for long enough" if result.dropped else ""
     if not any(value is not None for series in result.values.values() for value in series):
         return f"There is no data of {rule.metric} in the last {days:g} days."
