@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         backtest = actions.add_parser("backtest", help="when a rule would have fired in the last days")
         backtest.add_argument("rule", help="its name")
         backtest.add_argument("--days", type=_days, default=MAX_DAYS, help=f"how far back; {MAX_DAYS} at most")
-        backtest.add_argument("--threshold", type=float, help="another threshold than the rule's")
+        backtest.add_argument("--threshold", type=_threshold, help="another threshold than the rule's")
         backtest.add_argument("--json", action="store_true", help="as JSON")
         channel_commands.add_parsers(actions)
 
@@ -86,6 +87,13 @@ def _days(text: str) -> float:
     if not 0 < days <= MAX_DAYS:
         raise ValueError
     return days
+
+
+def _threshold(text: str) -> float:
+    threshold = float(text)
+    if not math.isfinite(threshold):
+        raise ValueError
+    return threshold
 
 
 def _describe(rule: AlertRule, alerts: Sequence[Alert]) -> str:

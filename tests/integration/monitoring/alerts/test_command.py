@@ -71,6 +71,7 @@ def test_a_backtest_says_when_the_rule_would_have_fired() -> None:
         (["nothing"], "There is no rule 'nothing'"),
         (["broken"], "The rule cannot be evaluated: 'gone'"),
         (["broken", "--days", "8"], "invalid _days value: '8'"),
+        (["broken", "--threshold", "nan"], "invalid _threshold value: 'nan'"),
     ],
 )
 def test_what_cannot_be_tested_is_said(arguments: list[str], message: str) -> None:
