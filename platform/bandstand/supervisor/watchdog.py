@@ -187,11 +187,10 @@ def describe(change: ConditionChange, name: str, runbooks_url: str) -> str:
     the file with the runbooks is named, too."""
     condition = change.subject.condition
     terms = TERMS[condition]
+    detail = f" ({change.detail})" if change.detail else ""
     if change.transition is Transition.RESOLVED:
         lasted = format_seconds((change.at - change.since).total_seconds())
-        detail = f" Last seen: {change.detail}." if change.detail else ""
-        return f"RESOLVED {condition} on {name}, after {lasted}. It is over: {terms.title}.{detail}"
-    detail = f" ({change.detail})" if change.detail else ""
+        return f"RESOLVED {condition} on {name}: it is over after {lasted}. It was: {terms.title}{detail}."
     since = change.since.strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         f"FIRING {condition} on {name}. {terms.title}{detail}, since {since}. {terms.remedy} "

@@ -92,8 +92,8 @@ async def test_a_condition_and_its_end_are_reported_once(receiver: WebhookReceiv
     begin, end = receiver.texts
     assert begin.startswith("FIRING database_down on here. The database does not answer (connection refused), since 20")
     assert begin.endswith("Runbook: https://here/runbooks/#database_down (or docs/runbooks.md)")
-    assert end.startswith("RESOLVED database_down on here, after ")
-    assert end.endswith("It is over: The database does not answer. Last seen: connection refused.")
+    assert end.startswith("RESOLVED database_down on here: it is over after ")
+    assert end.endswith("It was: The database does not answer (connection refused).")
 
 
 async def test_the_heartbeat_is_called_while_all_is_well_and_only_then(
