@@ -7,17 +7,17 @@ from foundation.durations import format_days
 from foundation.job_registry import Job, Retention, register
 
 
-def _client_sessions_kept() -> str:
+def _client_session_retention() -> str:
     return f"{settings.BANDSTAND.client_session_hours} hours, if the request does not say otherwise"
 
 
-def _minutes_kept() -> str:
+def _minute_retention() -> str:
     from agents.models.rollups import MINUTES_REACH
 
     return format_days(MINUTES_REACH.days)
 
 
-def _hours_kept() -> str:
+def _hour_retention() -> str:
     from agents.models.rollups import HOURS_REACH
 
     return format_days(HOURS_REACH.days)
@@ -60,7 +60,7 @@ JOBS = (
         "sessions deleted",
         every_minutes=10,
         retentions=(
-            Retention("Conversations of clients of /v1", _client_sessions_kept, "BANDSTAND_CLIENT_SESSION_HOURS"),
+            Retention("Conversations of clients of /v1", _client_session_retention, "BANDSTAND_CLIENT_SESSION_HOURS"),
         ),
     ),
     Job(
@@ -93,8 +93,8 @@ JOBS = (
         "counters deleted",
         every_minutes=60,
         retentions=(
-            Retention("Counters of turns per minute", _minutes_kept),
-            Retention("Counters of turns per hour", _hours_kept),
+            Retention("Counters of turns per minute", _minute_retention),
+            Retention("Counters of turns per hour", _hour_retention),
             Retention("Counters of turns per day", "for ever"),
         ),
     ),

@@ -6,11 +6,11 @@ from foundation.durations import format_days
 from foundation.job_registry import Job, Retention, register
 
 
-def _spans_kept() -> str:
+def _span_retention() -> str:
     return f"{format_days(settings.BANDSTAND.span_days)}, of agents without settings of their own"
 
 
-def _samples_kept() -> str:
+def _sample_retention() -> str:
     return format_days(settings.BANDSTAND.sample_days)
 
 
@@ -25,7 +25,7 @@ JOBS = (
         "Makes the tables for the spans of the next days, and drops those that are older than any agent keeps them.",
         "days dropped",
         every_minutes=60,
-        retentions=(Retention("Spans of traces", _spans_kept, "BANDSTAND_SPAN_DAYS"),),
+        retentions=(Retention("Spans of traces", _span_retention, "BANDSTAND_SPAN_DAYS"),),
     ),
     Job(
         "delete old spans",
@@ -42,7 +42,7 @@ JOBS = (
         "rows deleted",
         every_minutes=60,
         retentions=(
-            Retention("Samples of gauges and processes", _samples_kept, "BANDSTAND_SAMPLE_DAYS"),
+            Retention("Samples of gauges and processes", _sample_retention, "BANDSTAND_SAMPLE_DAYS"),
             Retention("Recommendations", "90 days"),
         ),
     ),

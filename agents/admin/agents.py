@@ -179,8 +179,7 @@ class AgentAdmin(ConsoleAdmin):
         agent = self.get_object(request, object_id)
         draft = AgentDraft.objects.select_related("agent__live_release").filter(agent=agent).first() if agent else None
         if draft is None:
-            redirect: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return redirect
+            return self.redirect_missing(request, object_id)
         response: HttpResponse = page(request, self, draft)
         return response
 

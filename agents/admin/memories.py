@@ -356,7 +356,7 @@ class MemoryAdmin(KeysetAdmin):
         """Erase everything from where this memory comes from: the named origin, else its conversation."""
         memory = self.get_object(request, object_id)
         if memory is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         body = memory.body
         if body.origin:
             name = body.origin if memory.readable else "that is named there"
@@ -390,7 +390,7 @@ class MemoryAdmin(KeysetAdmin):
     def _review_one(self, request: HttpRequest, object_id: str, review: Review) -> HttpResponse:
         memory = self.get_object(request, object_id)
         if memory is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         return self._review(request, Memory.objects.filter(pk=memory.pk), review, back=row_url(memory))
 
     def _review(
@@ -431,7 +431,3 @@ class MemoryAdmin(KeysetAdmin):
         selected = list(rows.order_by("-pk")[: self.list_per_page])
         self.complete(request, selected)
         return selected
-
-    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-        return missing

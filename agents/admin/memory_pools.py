@@ -115,8 +115,7 @@ class MemoryPoolAdmin(ConsoleAdmin):
     def delete_pool(self, request: HttpRequest, object_id: str) -> HttpResponse:
         pool = self.get_object(request, object_id)
         if pool is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,

@@ -73,6 +73,5 @@ class ReleaseAdmin(ReadOnlyAdmin):
     def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
         release = self.get_object(request, object_id)
         if release is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         return roll_back_page(request, self, release)

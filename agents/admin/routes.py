@@ -146,7 +146,7 @@ class RouteHealthAdmin(ReadOnlyAdmin):
     def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
         route = self.get_object(request, object_id)
         if route is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,
@@ -164,7 +164,7 @@ class RouteHealthAdmin(ReadOnlyAdmin):
     def _force(self, request: HttpRequest, object_id: str, state: ForcedState, message: str) -> HttpResponse:
         route = self.get_object(request, object_id)
         if route is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         form = ForceForm(confirmed_data(request))
         confirmation = confirmation_page(
             request,
@@ -185,7 +185,3 @@ class RouteHealthAdmin(ReadOnlyAdmin):
         else:
             messages.success(request, f"{route} is held {state}.")
         return HttpResponseRedirect(row_url(route))
-
-    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-        return missing

@@ -197,8 +197,7 @@ class TurnScheduleAdmin(KeysetAdmin):
     def _switch_one(self, request: HttpRequest, object_id: str, switch: ScheduleSwitch) -> HttpResponse:
         schedule = self.get_object(request, object_id)
         if schedule is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         rows = TurnSchedule.objects.filter(pk=schedule.pk)
         return self._switch(request, rows, switch, back=row_url(schedule))
 

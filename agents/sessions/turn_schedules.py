@@ -29,7 +29,7 @@ from foundation.sentinels import UNSET, Unset
 from ratelimits import guard_storage
 from scheduling.occurrences import next_runs, shortest_gap_minutes
 from scheduling.timing import next_run, read_time_zone
-from scheduling.timing_descriptions import describe_timing, place_name
+from scheduling.timing_descriptions import describe_timing, time_zone_city
 
 LONGEST_AHEAD: Final = timedelta(days=5 * 365)
 # Schedules whose one time is over are kept for their user to see.
@@ -70,7 +70,7 @@ def describe_schedule_timing(timing: Timing) -> str:
     if timing.once_at is None:
         return describe_timing(None, timing.cron, timing.time_zone)
     local = timing.once_at.astimezone(read_time_zone(timing.time_zone))
-    return f"once, {local:%-d %B %Y %H:%M}, {place_name(timing.time_zone)}"
+    return f"once, {local:%-d %B %Y %H:%M}, {time_zone_city(timing.time_zone)}"
 
 
 def schedule_state(schedule: TurnSchedule) -> ScheduleState:

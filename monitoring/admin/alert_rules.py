@@ -195,7 +195,7 @@ class AlertRuleAdmin(ConsoleAdmin):
             return self._page(request, None)
         rule = self.get_object(request, object_id)
         if rule is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         if not self.has_view_permission(request, rule):
             raise PermissionDenied
         return self._page(request, rule)
@@ -234,7 +234,7 @@ class AlertRuleAdmin(ConsoleAdmin):
     def switch(self, request: HttpRequest, object_id: str) -> HttpResponse:
         rule = self.get_object(request, object_id)
         if rule is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         off = rule.enabled
         form = SwitchForm(confirmed_data(request), initial={"to": "off" if off else "on"})
         confirmation = confirmation_page(
@@ -265,7 +265,7 @@ class AlertRuleAdmin(ConsoleAdmin):
     def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
         rule = self.get_object(request, object_id)
         if rule is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,
@@ -285,10 +285,6 @@ class AlertRuleAdmin(ConsoleAdmin):
             return HttpResponseRedirect(row_url(rule))
         messages.success(request, f"The rule {rule} is deleted.")
         return HttpResponseRedirect(reverse("admin:monitoring_alertrule_changelist"))
-
-    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-        return missing
 
 
 @transaction.atomic

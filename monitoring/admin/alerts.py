@@ -165,8 +165,7 @@ class AlertAdmin(ExportableAdmin):
         if object_id is None or (alert is not None and not self.has_view_permission(request, alert)):
             raise PermissionDenied
         if alert is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         if request.method == "POST":
             raise PermissionDenied
         name = str(alert.rule)

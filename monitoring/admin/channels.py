@@ -207,7 +207,7 @@ class NotificationChannelAdmin(ConsoleAdmin):
             return self._page(request, None)
         channel = self.get_object(request, object_id)
         if channel is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         if not self.has_view_permission(request, channel):
             raise PermissionDenied
         return self._page(request, channel)
@@ -254,7 +254,7 @@ class NotificationChannelAdmin(ConsoleAdmin):
     def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
         channel = self.get_object(request, object_id)
         if channel is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,
@@ -278,7 +278,7 @@ class NotificationChannelAdmin(ConsoleAdmin):
     def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
         channel = self.get_object(request, object_id)
         if channel is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,
@@ -297,10 +297,6 @@ class NotificationChannelAdmin(ConsoleAdmin):
             return HttpResponseRedirect(row_url(channel))
         messages.success(request, f"The channel {channel} is deleted.")
         return HttpResponseRedirect(reverse("admin:monitoring_notificationchannel_changelist"))
-
-    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-        return missing
 
 
 @transaction.atomic

@@ -132,7 +132,7 @@ class NotificationAdmin(ExportableAdmin):
     def resend(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.get_object(request, object_id)
         if row is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,
@@ -152,10 +152,6 @@ class NotificationAdmin(ExportableAdmin):
         messages.success(request, "It is sent again. Load this page again to see the outcome.")
         return HttpResponseRedirect(row_url(queued))
 
-    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-        return missing
-
     def changeform_view(
         self,
         request: HttpRequest,
@@ -168,7 +164,7 @@ class NotificationAdmin(ExportableAdmin):
         if object_id is None or request.method == "POST" or (row and not self.has_view_permission(request, row)):
             raise PermissionDenied
         if row is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         title = notification_title(row)
         frame: dict[str, Any] = {"title": title, "opts": self.opts, "original": NamedRow(row, title)}
         return console_page(request, self, "console/notification.html", **frame, **_context(request, row))

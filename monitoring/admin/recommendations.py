@@ -191,7 +191,7 @@ class RecommendationAdmin(ReadOnlyAdmin):
     def apply(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.get_object(request, object_id)
         if row is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,
@@ -208,7 +208,7 @@ class RecommendationAdmin(ReadOnlyAdmin):
     def dismiss(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.get_object(request, object_id)
         if row is None:
-            return self._missing(request, object_id)
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,
@@ -241,10 +241,6 @@ class RecommendationAdmin(ReadOnlyAdmin):
             form=form,
             back=reverse("admin:monitoring_recommendation_changelist"),
         )
-
-    def _missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-        return missing
 
 
 def _words(row: Recommendation, effect: str) -> Iterator[str]:

@@ -180,8 +180,7 @@ class SilenceAdmin(ReadOnlyAdmin):
     def end_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
         silence = self.get_object(request, object_id)
         if silence is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,

@@ -8,7 +8,7 @@ from foundation.durations import format_days
 from foundation.job_registry import Job, Retention, register
 
 
-def _audit_kept() -> str:
+def _audit_retention() -> str:
     days = settings.BANDSTAND.audit_days
     return format_days(days) if days else "for ever"
 
@@ -50,7 +50,7 @@ JOBS = (
         "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
         "entries forgotten",
         cron="20 3 * * *",
-        retentions=(Retention("Audit trail", _audit_kept, "BANDSTAND_AUDIT_DAYS"),),
+        retentions=(Retention("Audit trail", _audit_retention, "BANDSTAND_AUDIT_DAYS"),),
     ),
 )
 

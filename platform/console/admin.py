@@ -15,7 +15,7 @@ from django.core.paginator import EmptyPage, PageNotAnInteger, Paginator
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.forms import Media
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
@@ -99,6 +99,11 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Also for an empty `_to_field`, which Django (5.2) takes for the name of a field."""
         return super().get_object(request, object_id, from_field or None)
+
+    def redirect_missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the start page, with a message that there is no such row (any more)."""
+        response: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+        return response
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
         """Respond with 400 to malformed primary keys, which make Django fail."""

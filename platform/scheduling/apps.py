@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 
-def _job_runs_kept() -> str:
+def _job_run_retention() -> str:
     from django.conf import settings
 
     from foundation.durations import format_days
@@ -29,7 +29,7 @@ class SchedulingConfig(AppConfig):
                 "Deletes job runs after the time that BANDSTAND_JOB_RUN_DAYS says.",
                 "job runs deleted",
                 cron="30 3 * * *",
-                retentions=(Retention("Job runs", _job_runs_kept, "BANDSTAND_JOB_RUN_DAYS"),),
+                retentions=(Retention("Job runs", _job_run_retention, "BANDSTAND_JOB_RUN_DAYS"),),
             )
         )
         register(

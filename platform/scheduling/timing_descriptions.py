@@ -31,7 +31,7 @@ def describe_timing(every_minutes: int | None, cron: str, time_zone: str) -> str
         description = cron
     else:
         description = _describe_days_and_times(times) or _describe_at_length(times)
-    return f"{description}, {place_name(time_zone)}"
+    return f"{description}, {time_zone_city(time_zone)}"
 
 
 def describe_interval(minutes: int) -> str:
@@ -42,7 +42,7 @@ def describe_interval(minutes: int) -> str:
     return _every(minutes, "minute")
 
 
-def place_name(time_zone: str) -> str:
+def time_zone_city(time_zone: str) -> str:
     """The part of an IANA name that people say: "Zurich" for "Europe/Zurich"."""
     return time_zone.rpartition("/")[2].replace("_", " ")
 

@@ -118,8 +118,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     def revoke_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
         key = self.get_object(request, object_id)
         if key is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         return self._revoke(request, [key]) or HttpResponseRedirect(row_url(key))
 
     def _revoke(self, request: HttpRequest, keys: Any) -> HttpResponse | None:

@@ -147,8 +147,7 @@ class GroupAdmin(ConsoleAdmin):
     def copy_group(self, request: HttpRequest, object_id: str) -> HttpResponse:
         group = self.get_object(request, object_id)
         if group is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         form = CopyForm(confirmed_data(request), initial={"name": f"copy of {group}"})
         message = "The copy may do what this one may do now; change that on its page. It has no people yet."
         confirmation = confirmation_page(
@@ -168,8 +167,7 @@ class GroupAdmin(ConsoleAdmin):
     def delete_group(self, request: HttpRequest, object_id: str) -> HttpResponse:
         group = self.get_object(request, object_id)
         if group is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         message = f"Its people keep their accounts and lose nothing but this group ({group.people})."
         title = f"Delete the group {group}"
         confirmation = confirmation_page(

@@ -169,8 +169,7 @@ class UserAdmin(ConsoleAdmin):
     def _show_user_page(self, request: HttpRequest, object_id: str, show: Any) -> HttpResponse:
         user = self.get_object(request, object_id)
         if user is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         try:
             response: HttpResponse = show(request, self, user)
         except BandstandError as error:

@@ -210,8 +210,7 @@ class ScheduleAdmin(ConsoleAdmin):
     def run_job(self, request: HttpRequest, object_id: str) -> HttpResponse:
         schedule = self.get_object(request, object_id)
         if schedule is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
+            return self.redirect_missing(request, object_id)
         confirmation = confirmation_page(
             request,
             self,

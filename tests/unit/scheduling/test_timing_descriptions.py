@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduling.timing import CRON_MAX_LENGTH
-from scheduling.timing_descriptions import describe_interval, describe_timing, place_name
+from scheduling.timing_descriptions import describe_interval, describe_timing, time_zone_city
 
 ZURICH = "Europe/Zurich"
 
@@ -55,8 +55,8 @@ def test_what_cannot_be_read_is_shown_as_it_is(cron: str) -> None:
 
 
 def test_a_time_zone_is_named_by_its_place() -> None:
-    assert place_name("UTC") == "UTC"
-    assert place_name("America/Argentina/Buenos_Aires") == "Buenos Aires"
+    assert time_zone_city("UTC") == "UTC"
+    assert time_zone_city("America/Argentina/Buenos_Aires") == "Buenos Aires"
 
 
 @given(st.text("0123456789*/,-#LW amonfri", max_size=CRON_MAX_LENGTH))
