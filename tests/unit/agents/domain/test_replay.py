@@ -23,10 +23,17 @@ def snapshot(seq: int = 7, **turn: Any) -> Snapshot:
         "priority": "interactive",
         "status": "running",
         "shown": [],
+        "approvals": [],
         "error": None,
     }
     message = {"id": "m1", "ordinal": 1, "feedback": None}
-    return {"seq": seq, "session": {"title": "", "head": "m1"}, "messages": [message], "turns": {TURN: known | turn}}
+    return {
+        "seq": seq,
+        "session": {"title": "", "head": "m1"},
+        "messages": [message],
+        "turns": {TURN: known | turn},
+        "handoff": None,
+    }
 
 
 def after(before: Snapshot, event_type: str, turn: str | None = TURN, **data: Any) -> Snapshot:
