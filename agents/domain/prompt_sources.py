@@ -49,6 +49,7 @@ class PromptSource:
         return _TEXTS[self.kind]
 
 
+NO_ANSWERS: Final[Mapping[UUID, SourceKind]] = {}
 _WEB_TOOL: Final = "http_fetch"
 _TEXTS: Final = {
     SourceKind.CLIENT: "what the client's program added",
@@ -73,27 +74,30 @@ def read_sources(
     work: Sequence[Part] = (),
     *,
     trusted_tools: Collection[str],
-    supplied: Collection[UUID] = (),
+    answer_sources: Mapping[UUID, SourceKind] = NO_ANSWERS,
     besides: Iterable[SourceKind] = (),
     is_cut: bool = False,
 ) -> PromptSources:
     """The sources of a prompt with this `history`, oldest first and with the question last, and the `work` of its turn
     so far.
 
-    `trusted_tools` are the tools whose results strangers have no part in; `supplied` are the ids of messages that an
-    API client stored as earlier ones; `besides` are the kinds of low trust of what else is in the prompt. `is_cut`: the
-    session has messages before the history, or its earlier prompts had parts that nobody can tell any more.
+    `trusted_tools` are the tools whose results strangers have no part in; `answer_sources` has the answers of the agent
+    that were made otherwise than in a plain turn of this session; `besides` are the kinds of low trust of what else is
+    in the prompt. `is_cut`: the session has messages before the history, or its earlier prompts had parts that nobody
+    can tell any more.
     """
     reader = _SourceReader(trusted_tools, may_mix=is_cut)
     for kind in besides:
         reader.add(PromptSource(kind))
     for item in history:
         if item.author == "agent":
-            reader.read_answer(item.parts, is_supplied=item.message_id in supplied, is_earlier=True)
+            if item.message_id in answer_sources:
+                reader.add(PromptSource(answer_sources[item.message_id]))
+            reader.read_answer(item.parts, is_earlier=True)
         elif item.author == "user":
             reader.read_question(item.parts)
     # What the agent wrote in this turn was made of what stands here already.
-    reader.read_answer(work, is_supplied=False, is_earlier=False)
+    reader.read_answer(work, is_earlier=False)
     return PromptSources(tuple(reader.low_trust), tuple(reversed(reader.person_texts)))
 
 
@@ -120,9 +124,7 @@ class _SourceReader:
         if text := plain_text(parts):
             self.person_texts.append(text)
 
-    def read_answer(self, parts: Sequence[Part], *, is_supplied: bool, is_earlier: bool) -> None:
-        if is_supplied:
-            self.add(PromptSource(SourceKind.CLIENT))
+    def read_answer(self, parts: Sequence[Part], *, is_earlier: bool) -> None:
         # Ids of calls come again in later answers, and a model can choose them: one id may name several tools.
         names = self._names = _tools_by_id(parts)
         for part in parts:

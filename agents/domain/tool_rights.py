@@ -218,6 +218,14 @@ def _lists(schema: Mapping[str, Any], value: Any) -> bool:
     return any(type(one) is type(value) and one == value for one in listed)
 
 
+def refusal_text(stored: Mapping[str, Any]) -> str:
+    """What the model reads in place of a result of a call with this stored decision, which is not run."""
+    reasons = "; ".join(str(reason.get("text", "")) for reason in stored.get("reasons", ())) or "nobody has allowed it"
+    if stored.get("decision") == ToolRight.ASK:
+        return f"This call was not run. It needs a person's approval, because {reasons}."
+    return f"This call was refused and not run, because {reasons}."
+
+
 def _join(texts: Sequence[str]) -> str:
     """`texts` as a list in a sentence, a few of them."""
     if len(texts) > 4:

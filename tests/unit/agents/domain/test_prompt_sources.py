@@ -61,7 +61,7 @@ def test_an_earlier_answer_is_of_low_trust_where_the_history_was_cut() -> None:
 def test_what_a_client_stored_as_an_answer_is_not_the_agents() -> None:
     supplied = uuid4()
     history = item("user", "a"), item("agent", "b", key=supplied), item("user", "c")
-    assert PromptSource(SourceKind.CLIENT) in read(*history, supplied={supplied}).low_trust
+    assert PromptSource(SourceKind.CLIENT) in read(*history, answer_sources={supplied: SourceKind.CLIENT}).low_trust
 
 
 def test_results_of_a_clients_tools_are_of_low_trust() -> None:
