@@ -27,8 +27,8 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
     """The last `limit` exchanges on the path to the session's head, or to the message `cursor`, which is excluded; or
     as many as fit into a page.
 
-    `{"seq", "session", "messages", "turns", "branches", "older", "handoff"}`: as in a snapshot, and of the turns those that are
-    open or did not complete. `branches` has, for each question with siblings, all of them as `{"id", "head", "asks"}`,
+    `{"seq", "session", "messages", "turns", "branches", "older", "handoff"}`: as in a snapshot, and of the turns those
+    that are open or did not complete. `branches` has, for each question with siblings, all of them as `{"id", "head", "asks"}`,
     oldest first; setting the session's head to `head` shows that branch, and `asks` is the oldest sibling with equal
     content: siblings that share it are repeats, the others are edits. `older`: there are earlier exchanges.
 
