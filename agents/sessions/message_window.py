@@ -28,9 +28,10 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
     as many as fit into a page.
 
     `{"seq", "session", "messages", "turns", "branches", "older", "handoff"}`: as in a snapshot, and of the turns those
-    that are open or did not complete. `branches` has, for each question with siblings, all of them as `{"id", "head", "asks"}`,
-    oldest first; setting the session's head to `head` shows that branch, and `asks` is the oldest sibling with equal
-    content: siblings that share it are repeats, the others are edits. `older`: there are earlier exchanges.
+    that are open or did not complete. `branches` has, for each question with siblings, all of them as
+    `{"id", "head", "asks"}`, oldest first; setting the session's head to `head` shows that branch, and `asks` is the
+    oldest sibling with equal content: siblings that share it are repeats, the others are edits. `older`: there are
+    earlier exchanges.
 
     Raises `NotFound`, and `InvalidInput` when `cursor` is not a message of the session.
     """
