@@ -39,7 +39,7 @@ class Decider(StrEnum):
 
 # How long an approval may be decided, where the release names no other time.
 DEFAULT_APPROVAL_HOURS = 24
-LONGEST_APPROVAL_HOURS = 168
+MAX_APPROVAL_HOURS = 168
 # The longest time for which an owner may let a tool's calls pass.
 LONGEST_PASS_SECONDS = 8 * 3600
 
@@ -67,8 +67,10 @@ class StoredCall:
         match self.state:
             case ApprovalState.DENIED:
                 who = "an operator" if self.decider is Decider.OPERATOR else "the user"
-                says = f" {who.capitalize()} says: {self.note}" if self.note else ""
-                return f"This call was refused by {who} and not run. Do not make it again unless you are asked to.{says}"
+                says = f" They say: {self.note}" if self.note else ""
+                return (
+                    f"This call was refused by {who} and not run. Do not make it again unless you are asked to.{says}"
+                )
             case ApprovalState.EXPIRED:
                 return "This call was not run: it was not decided in time."
             case ApprovalState.CANCELLED:

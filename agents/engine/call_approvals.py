@@ -8,10 +8,11 @@ from datetime import datetime
 
 from agents.domain.approvals import ApprovalState
 from agents.domain.steps import StepRecord
+from agents.domain.tool_rights import refusal_text
 from agents.engine.call_rights import CallRights
 from agents.engine.context import TurnContext
 from agents.engine.shielded import run_shielded
-from agents.journal.approval_writes import NewApproval, read_approvals, read_passes, use_approvals
+from agents.journal.approval_writes import NewApproval, read_approvals, use_approvals
 
 _CHANGED = "This call was not run: what is stored of it is not what was approved."
 
@@ -32,19 +33,15 @@ class CallApprovals:
 
     def __init__(self, context: TurnContext, rights: CallRights) -> None:
         self._claim = context.claim
-        self._agent_id = context.agent_id
         self._rights = rights
+        self._approved: set[int] = set()
         self._refusals: dict[int, str] = {}
 
     def refusal(self, step: StepRecord) -> str | None:
-        """What the model reads in place of a result of a call that a person has not allowed; None for others."""
-        return self._refusals.get(step.number)
-
-    async def find_passes(self, tools: Sequence[str]) -> dict[str, str]:
-        """The passes of an owner, by tool, that let calls run which would ask."""
-        if not tools or self._agent_id is None:
-            return {}
-        return await run_shielded(read_passes, self._claim, self._agent_id, tools)
+        """What the model reads in place of a result of a call that asks and that nobody is known to have approved."""
+        if step.number in self._approved:
+            return None
+        return self._refusals.get(step.number) or refusal_text(step.right or {})
 
     def requests(self, steps: Sequence[StepRecord]) -> list[NewApproval]:
         """What is to be stored of those of these calls that ask."""
@@ -79,10 +76,11 @@ class CallApprovals:
                 decided.pending.append(call)
                 decided.until = min(filter(None, (decided.until, one.expires_at)))
                 continue
-            if one is None or (one.state is ApprovalState.APPROVED and not (one.is_used or call.number in used)):
-                self._refusals[call.number] = _CHANGED
-            elif one.refusal is not None:
-                self._refusals[call.number] = one.refusal
-            # Exactly what was stored, whatever the step says.
-            decided.calls.append(call if one is None else replace(call, name=one.tool, request=one.arguments))
+            if one is not None and one.state is ApprovalState.APPROVED and (one.is_used or call.number in used):
+                self._approved.add(call.number)
+                # Exactly what was stored, whatever the step says.
+                decided.calls.append(replace(call, name=one.tool, request=one.arguments))
+            else:
+                self._refusals[call.number] = (one.refusal if one is not None else None) or _CHANGED
+                decided.calls.append(call)
         return decided

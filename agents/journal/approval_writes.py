@@ -4,7 +4,7 @@ once by the owner of the turn."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -63,20 +63,29 @@ def advance_asking(
     outcomes: Sequence[StepOutcome] = (),
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
-) -> int:
-    """As `advance`, with the approvals that some of the intents need, whose events come last. Raises `LostTurn`."""
+) -> dict[int, str]:
+    """As `advance`, with the approvals that some of the intents need, whose events come last; those that a pass of an
+    owner lets through need none, and the ids of the passes are returned by step. Raises `LostTurn`."""
+    by_tool = _read_passes(claim, [approval.tool for approval in approvals])
+    passes = {approval.step: by_tool[approval.tool] for approval in approvals if approval.tool in by_tool}
+    approvals = [approval for approval in approvals if approval.step not in passes]
+    intents = [
+        replace(intent, details={**intent.details, "right": {**intent.details["right"], "pass": passes[intent.number]}})
+        if intent.number in passes
+        else intent
+        for intent in intents
+    ]
     params = advance_params(claim, outcomes, intents, events)
     count = len(events) + len(approvals)
-    rows = fetch(sql.ADVANCE_ASKING, params | {"count": count, "approvals": dump_json(approvals)})
-    if not rows:
+    if not fetch(sql.ADVANCE_ASKING, params | {"count": count, "approvals": dump_json(approvals)}):
         raise LostTurn
-    return int(rows[0][0])
+    return passes
 
 
-def read_passes(claim: Claim, agent_id: UUID, tools: Sequence[str]) -> dict[str, str]:
+def _read_passes(claim: Claim, tools: Sequence[str]) -> dict[str, str]:
     """The ids of the passes that hold now, by tool, for those of `tools` that have one in this session or for its
     user."""
-    params = {"agent": agent_id, "tools": list(tools), "session": claim.session_id, "user": claim.user_id}
+    params = {"tools": list(tools), "session": claim.session_id, "user": claim.user_id}
     return dict(fetch(sql.PASSES, params))
 
 

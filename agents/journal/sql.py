@@ -326,7 +326,8 @@ FROM agents_approval WHERE turn_id = %(turn)s AND step = ANY(%(numbers)s) ORDER 
 # What an owner lets pass without a person's approval, in this session or for its user.
 PASSES = """
 SELECT tool, min(id::text) FROM agents_approvalpass
-WHERE agent_id = %(agent)s AND tool = ANY(%(tools)s) AND expires_at > now()
+WHERE agent_id = (SELECT s.agent_id FROM agents_agentsession s WHERE s.id = %(session)s) AND tool = ANY(%(tools)s)
+  AND expires_at > now()
   AND (agent_session_id = %(session)s OR user_id = %(user)s)
 GROUP BY tool
 """

@@ -169,7 +169,7 @@ def _check_receiver(agent_id: UUID, session_id: UUID | None, user_id: int | None
     if session_id is not None:
         receivers = AgentSession.objects.filter(pk=session_id, agent_id=agent_id).exists()
     else:
-        receivers = User.objects.filter(pk=user_id, is_active=True).exists()
+        receivers = user_id is not None and User.objects.filter(pk=user_id, is_active=True).exists()
     if not receivers:
         raise NotFound
 
