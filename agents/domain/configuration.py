@@ -414,6 +414,44 @@ class FallbackSettings(SettingGroup):
             raise InvalidInput("simplified_response needs a model.", pointer=f"{pointer}/simplified_models")
 
 
+@dataclass(frozen=True, slots=True)
+class HandoffSettings(SettingGroup):
+    """When a person is asked to take over, and how long that may take."""
+
+    offered: Annotated[
+        bool, Switch("Users may ask", "The chat has a button with which its user asks for a person.")
+    ] = True
+    failed_turns: Annotated[
+        int | None,
+        WholeNumber(
+            "After failed turns",
+            "A person is asked for when so many turns of a chat have failed in a row.",
+            largest=20,
+            absent="never",
+        ),
+    ] = None
+    refused_call: Annotated[
+        bool, Switch("After a refused call", "A person is asked for when a call of a tool was refused.")
+    ] = False
+    thumb_down: Annotated[
+        bool, Switch("After a thumb down", "A person is asked for when the user does not like an answer.")
+    ] = False
+    first_reply_minutes: Annotated[
+        int, WholeNumber("First reply, minutes", "How soon a person should have replied.", largest=10_080)
+    ] = 10
+    queue_minutes: Annotated[
+        int, WholeNumber("Waiting, minutes", "How long a user waits for a person at most.", largest=10_080)
+    ] = 60
+    return_after_queue: Annotated[
+        bool,
+        Switch(
+            "Then go on with the agent",
+            "When nobody came in time, the request is ended and the user reads so. Off: the user reads so, and the "
+            "request stays.",
+        ),
+    ] = True
+
+
 # As `memory.enums.MemoryScope`, which this package does not import.
 MEMORY_SCOPES = ("session", "user", "agent", "shared")
 
@@ -531,6 +569,15 @@ class AgentConfiguration:
             section="Memory",
         ),
     ] = MemoryPolicy()
+
+    handoff: Annotated[
+        HandoffSettings,
+        Nested(
+            "A person takes over",
+            "When a person is asked to answer in place of the agent.",
+            section="A person takes over",
+        ),
+    ] = HandoffSettings()
 
     @property
     def routes(self) -> tuple[str, ...]:

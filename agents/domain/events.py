@@ -14,7 +14,9 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints
 
+from agents.domain.approvals import ApprovalState, Decider
 from agents.domain.failures import ErrorClass
+from agents.domain.handoffs import HandoffOutcome, HandoffSource
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TERMINAL, Priority, TurnStatus, WaitReason
 
@@ -24,6 +26,7 @@ class Form(Enum):
 
     ID = auto()
     MOMENT = auto()
+    TEXT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Shape:
 Id = Annotated[str, Form.ID]
 Ids = Annotated[list[str], ListOf(Form.ID)]
 Moment = Annotated[str, Form.MOMENT]
+Texts = Annotated[list[str], ListOf(Form.TEXT)]
 PriorityName = Annotated[str, OneOf(tuple(sorted(priority.wire_name for priority in Priority)))]
 Session = Annotated[Mapping[str, Any], Shape("Session")]
 Message = Annotated[Mapping[str, Any], Shape("Message")]
@@ -109,9 +113,50 @@ class MemoryRecalled(TypedDict):
     low_confidence: Annotated[bool, "None of them is near the question."]
 
 
+class ApprovalRequested(TypedDict):
+    approval: Id
+    step: int
+    call_id: str
+    tool: str
+    arguments: Annotated[str, "JSON text: the call that is stored and will run."]
+    reasons: Annotated[Texts, "Why a person is asked."]
+    who: Annotated[str, OneOf(tuple(Decider)), "Who may decide."]
+    until: Annotated[Moment, "After this the call is refused."]
+
+
+class ApprovalDecided(TypedDict):
+    approval: Id
+    step: int
+    call_id: str
+    tool: str
+    decision: Annotated[str, OneOf(tuple(state for state in ApprovalState if state is not ApprovalState.PENDING))]
+    by: Annotated[str, OneOf((*Decider, "system")), "Who decided; the system, where nobody did."]
+    note: NotRequired[Annotated[str, "What the person says besides."]]
+
+
+_Source = Annotated[str, OneOf(tuple(HandoffSource))]
+
+
 class HandoffRequested(TypedDict):
     reason: Annotated[str, "Why; of a fallback, the class of the error."]
-    by: Annotated[str, OneOf(("fallback",)), "Who asks."]
+    by: _Source
+    on_duty: NotRequired[Annotated[bool, "Whether a person is there to answer now."]]
+
+
+class HandoffOpened(TypedDict):
+    reason: str
+    by: _Source
+    assignee: Annotated[str, "The name of the person who answers from now on."] | None
+
+
+class HandoffReturned(TypedDict):
+    reason: Annotated[str, OneOf(tuple(HandoffOutcome)), "Why the agent answers again."]
+    by: _Source
+
+
+class HandoffResolved(TypedDict):
+    reason: Annotated[str, OneOf(tuple(HandoffOutcome)), "How it ended."]
+    by: _Source
 
 
 class TurnQueued(TypedDict):
@@ -170,6 +215,7 @@ class TurnCompleted(TypedDict):
 
 class TurnEnded(TypedDict):
     finished_at: Moment
+    reason: NotRequired[Annotated[Literal["handoff"], "A person has taken over the session."]]
     usage: NotRequired[Usage]
     error: NotRequired[Error]
     answered_by: NotRequired[_AnsweredBy | None]
@@ -201,7 +247,12 @@ class EventType(StrEnum):
     TOOL_FAILED = "tool.failed"
     MODEL_RETRYING = "model.retrying"
     MEMORY_RECALLED = "memory.recalled"
+    APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_DECIDED = "approval.decided"
     HANDOFF_REQUESTED = "handoff.requested"
+    HANDOFF_OPENED = "handoff.opened"
+    HANDOFF_RETURNED = "handoff.returned"
+    HANDOFF_RESOLVED = "handoff.resolved"
     TURN_QUEUED = "turn.queued"
     TURN_STARTED = "turn.started"
     TURN_RESTARTED = "turn.restarted"
@@ -238,7 +289,12 @@ _DECLARATIONS = {
         ModelRetrying,
     ),
     _E.MEMORY_RECALLED: _declare("The model was reminded of what is remembered.", MemoryRecalled),
+    _E.APPROVAL_REQUESTED: _declare("A call of a tool waits until a person agrees.", ApprovalRequested),
+    _E.APPROVAL_DECIDED: _declare("The call runs, or is refused.", ApprovalDecided),
     _E.HANDOFF_REQUESTED: _declare("A person is asked to take over the session.", HandoffRequested),
+    _E.HANDOFF_OPENED: _declare("A person answers from now on, in place of the agent.", HandoffOpened),
+    _E.HANDOFF_RETURNED: _declare("The agent answers again.", HandoffReturned),
+    _E.HANDOFF_RESOLVED: _declare("The person is done; the agent answers what comes next.", HandoffResolved),
     _E.TURN_QUEUED: _declare(
         "The turn waits for a runner: a new one, one that was given back, or one that comes back from a wait.",
         TurnQueued,

@@ -24,12 +24,14 @@ SCHEDULE_NOTE = "Sent by a schedule."
 Part = dict[str, Any]
 
 
-def text_part(text: str, *, cut: str = "", fallback: str = "", answered_at: str = "", schedule: str = "") -> Part:
+def text_part(
+    text: str, *, cut: str = "", fallback: str = "", answered_at: str = "", schedule: str = "", by: str = ""
+) -> Part:
     """A part that is text. `cut`: why the model stopped before it was complete, see `CUT_REASONS`. `fallback`: what it
     is in place of an answer of the agent's models; one that was given before says when (`answered_at`). `schedule`: the
-    id of the schedule that sent it for its user."""
+    id of the schedule that sent it for its user. `by`: the name of the person who wrote it in place of the agent."""
     part = {"type": "text", "text": text}
-    marks = {"cut": cut, "fallback": fallback, "answered_at": answered_at, "schedule": schedule}
+    marks = {"cut": cut, "fallback": fallback, "answered_at": answered_at, "schedule": schedule, "by": by}
     return part | {name: mark for name, mark in marks.items() if mark}
 
 

@@ -1,11 +1,13 @@
 """Replay: a snapshot at seq n and the events after it give the snapshot at any later seq.
 
-A snapshot is `{"seq", "session", "messages", "turns", "older"}`: the session's shape (its `head` is the end of the
-conversation that people see), the newest messages by ordinal with their owner's feedback, and the turns that are open
-or, among those of these messages, did not complete, each as
-`{"id", "message", "ordinal", "priority", "status", "shown", "error"}`. `shown` holds the parts that an open turn has
-shown so far; once it ends they are parts of a message. `older` says that there are earlier messages, which a snapshot
-does not change.
+A snapshot is `{"seq", "session", "messages", "turns", "older", "handoff"}`: the session's shape (its `head` is the end
+of the conversation that people see), the newest messages by ordinal with their owner's feedback, and the turns that are
+open or, among those of these messages, did not complete, each as
+`{"id", "message", "ordinal", "priority", "status", "shown", "approvals", "error"}`. `shown` holds the parts that an
+open turn has shown so far; once it ends they are parts of a message. `approvals` are the calls of it that wait until a
+person agrees, as in `approval.requested`. `older` says that there are earlier messages, which a snapshot does not
+change. `handoff` is null, or says that a person is wanted (`pending`) or answers (`open`):
+`{"state", "reason", "by", "on_duty", "assignee"}`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from copy import deepcopy
 from typing import Any
 
 from agents.domain.events import EventType
+from agents.domain.handoffs import HandoffState
 from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import TERMINAL, StepStatus, TurnStatus
 
@@ -91,7 +94,7 @@ def _set_status(status: TurnStatus) -> Apply:
         if turn is not None:
             turn["status"] = status.value
             if status in TERMINAL:
-                turn["shown"], turn["error"] = [], data.get("error")
+                turn["shown"], turn["approvals"], turn["error"] = [], [], data.get("error")
 
     return apply
 
@@ -104,6 +107,37 @@ def _turn_restarted(_snapshot: Snapshot, turn: Turn | None, _data: Data) -> None
 def _turn_completed(snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
     if turn is not None:
         del snapshot["turns"][turn["id"]]
+
+
+def _approval_requested(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
+    if turn is not None:
+        turn["approvals"].append(dict(data))
+
+
+def _approval_decided(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
+    if turn is not None:
+        turn["approvals"] = [one for one in turn["approvals"] if one["approval"] != data["approval"]]
+
+
+def _handoff_requested(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
+    # Who asks once more meets the first request.
+    if snapshot["handoff"] is None:
+        snapshot["handoff"] = {
+            "state": HandoffState.PENDING.value,
+            "reason": data["reason"],
+            "by": data["by"],
+            "on_duty": data.get("on_duty"),
+            "assignee": None,
+        }
+
+
+def _handoff_opened(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
+    before = snapshot["handoff"] or {"reason": data["reason"], "by": data["by"], "on_duty": None}
+    snapshot["handoff"] = {**before, "state": HandoffState.OPEN.value, "assignee": data["assignee"]}
+
+
+def _handoff_ended(snapshot: Snapshot, _turn: Turn | None, _data: Data) -> None:
+    snapshot["handoff"] = None
 
 
 def _no_change(_snapshot: Snapshot, _turn: Turn | None, _data: Data) -> None:
@@ -128,6 +162,12 @@ _APPLIERS: dict[str, Apply] = {event_type.value: _status_change(event_type) for 
     EventType.TOOL_FINISHED: _extend_shown(EventType.TOOL_FINISHED),
     EventType.TOOL_FAILED: _extend_shown(EventType.TOOL_FAILED),
     EventType.MODEL_RETRYING: _extend_shown(EventType.MODEL_RETRYING),
+    EventType.APPROVAL_REQUESTED: _approval_requested,
+    EventType.APPROVAL_DECIDED: _approval_decided,
+    EventType.HANDOFF_REQUESTED: _handoff_requested,
+    EventType.HANDOFF_OPENED: _handoff_opened,
+    EventType.HANDOFF_RETURNED: _handoff_ended,
+    EventType.HANDOFF_RESOLVED: _handoff_ended,
     EventType.TURN_RESTARTED: _turn_restarted,
     EventType.TURN_COMPLETED: _turn_completed,
 }
@@ -174,6 +214,7 @@ def _find_turn(snapshot: Snapshot, turn_id: str | None, event_type: str, data: D
             "priority": data["priority"],
             "status": TurnStatus.QUEUED.value,
             "shown": [],
+            "approvals": [],
             "error": None,
         }
     turn: Turn | None = turns.get(turn_id)

@@ -70,6 +70,25 @@ def session_shape(session: Any) -> Shape:
     }
 
 
+def approval_shape(approval: Any) -> Shape:
+    """`approval` is a row of `Approval`, as the event `approval.requested` says it."""
+    return {
+        "approval": str(approval.id),
+        "step": approval.step,
+        "call_id": approval.call_id,
+        "tool": approval.tool,
+        "arguments": approval.arguments,
+        "reasons": approval.reasons,
+        "who": str(approval.decider),
+        "until": moment(approval.expires_at),
+    }
+
+
+def person_name(user: Any) -> str | None:
+    """How the users of a session read the name of the operator `user` who answers them; None for nobody."""
+    return None if user is None else (user.get_full_name() or "A person")
+
+
 def listed_shape(session: Any) -> Shape:
     """`session_shape` with `updated_at`, by which lists of sessions are ordered."""
     return {**session_shape(session), "updated_at": moment(session.updated_at)}

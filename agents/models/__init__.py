@@ -1,11 +1,12 @@
 """The models of the agents app."""
 
 from agents.models.agents import Agent, AgentDraft, Configuration, Release
+from agents.models.approvals import Approval, ApprovalPass
 from agents.models.bulk_actions import BulkAction
 from agents.models.completions import CompletionRequest
 from agents.models.connections import ConnectionSlot, WebProcess
 from agents.models.feedback import Feedback
-from agents.models.handoffs import Handoff
+from agents.models.handoffs import Handoff, HandoffNote, OperatorDuty
 from agents.models.rollups import CallRollup, RollupWidth, TurnRollup
 from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
@@ -45,6 +46,8 @@ __all__ = [
     "Agent",
     "AgentDraft",
     "AgentSession",
+    "Approval",
+    "ApprovalPass",
     "BulkAction",
     "CallRollup",
     "CompletionRequest",
@@ -53,8 +56,10 @@ __all__ = [
     "Event",
     "Feedback",
     "Handoff",
+    "HandoffNote",
     "HistorySummary",
     "Message",
+    "OperatorDuty",
     "Release",
     "RollupWidth",
     "RouteHealth",

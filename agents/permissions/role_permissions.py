@@ -19,6 +19,11 @@ ADD_AGENT: Final = "agents.add_agent"
 CHANGE_AGENT: Final = "agents.change_agent"
 CHANGE_DRAFT: Final = "agents.change_agentdraft"
 PUBLISH_AGENT: Final = "agents.publish_agent"
+DECIDE_APPROVAL: Final = "agents.decide_approval"
+ANSWER_HANDOFF: Final = "agents.answer_handoff"
+GRANT_APPROVAL: Final = "agents.grant_approvalpass"
+VIEW_APPROVAL: Final = "agents.view_approval"
+VIEW_HANDOFF: Final = "agents.view_handoff"
 
 
 def declare() -> None:
@@ -40,6 +45,10 @@ def declare() -> None:
                 "agents.view_step",
                 "agents.view_turn",
                 "agents.view_turnschedule",
+                VIEW_APPROVAL,
+                VIEW_HANDOFF,
+                "agents.view_approvalpass",
+                "agents.view_handoffnote",
             },
             Role.OPERATOR: {
                 CANCEL_TURN,
@@ -49,7 +58,10 @@ def declare() -> None:
                 FORK_SESSION,
                 FORCE_ROUTE,
                 HOLD_SCHEDULE,
+                DECIDE_APPROVAL,
+                ANSWER_HANDOFF,
             },
             Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
+            Role.OWNER: {GRANT_APPROVAL},
         }
     )

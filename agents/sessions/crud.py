@@ -21,9 +21,12 @@ from agents.models import (
     IS_OVER,
     Agent,
     AgentSession,
+    Approval,
+    ApprovalPass,
     Event,
     Feedback,
     Handoff,
+    HandoffNote,
     HistorySummary,
     Message,
     Step,
@@ -200,7 +203,19 @@ def _erase_locked(session: AgentSession) -> None:
     count_before_deletion([session.pk])
     for rows_of_turns in (Step, TurnText):
         rows_of_turns.objects.filter(turn__agent_session=session).delete()
-    for rows in (Feedback, Handoff, Event, HistorySummary, Message, UtilityCall, TurnSchedule, Turn):
+    for rows in (
+        Feedback,
+        Approval,
+        ApprovalPass,
+        HandoffNote,
+        Handoff,
+        Event,
+        HistorySummary,
+        Message,
+        UtilityCall,
+        TurnSchedule,
+        Turn,
+    ):
         # Plain deletes by the session: the cascade would read every row first.
         rows.objects.filter(agent_session=session)._raw_delete("default")
     session_id = session.pk

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +11,14 @@ from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
 from accounts.actor import Actor
+from agents.domain.approvals import ApprovalState
+from agents.domain.handoffs import HandoffState
 from agents.domain.replay import Snapshot
-from agents.domain.serialization import message_shape, session_shape, turn_error
+from agents.domain.serialization import approval_shape, message_shape, person_name, session_shape, turn_error
 from agents.domain.states import TERMINAL, Priority, TurnStatus
 from agents.journal.locked_writes import visible_parts
 from agents.journal.queries import consistent_snapshot
-from agents.models import AgentSession, Message, Turn
+from agents.models import AgentSession, Approval, Handoff, Message, Turn
 from agents.sessions.access import access_session
 from agents.sessions.messages import session_messages
 from foundation.page_size import PAGE_BYTES
@@ -55,6 +58,7 @@ def build_snapshot(session: AgentSession, *, limit: int = SNAPSHOT_MESSAGES) -> 
         "messages": [message_shape(message) for message in messages],
         "turns": snapshot_turns(session, questions),
         "older": bool(messages) and messages[0].ordinal > 1,
+        "handoff": snapshot_handoff(session),
     }
 
 
@@ -65,11 +69,32 @@ def snapshot_turns(session: AgentSession, questions: Mapping[UUID | None, UUID])
     missing = [turn.pk for turn in rows if turn.pk not in questions]
     elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER) if missing else []
     questions = {**questions, **{message.turn_id: message.pk for message in elsewhere}}
-    return {str(turn.pk): snapshot_turn(turn, questions[turn.pk]) for turn in rows}
+    approvals = defaultdict[UUID, list[Approval]](list)
+    is_open = [turn.pk for turn in rows if TurnStatus(turn.status) not in TERMINAL]
+    for approval in Approval.objects.filter(turn__in=is_open, state=ApprovalState.PENDING).order_by("id"):
+        approvals[approval.turn_id].append(approval)
+    return {str(turn.pk): snapshot_turn(turn, questions[turn.pk], approvals[turn.pk]) for turn in rows}
 
 
-def snapshot_turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
-    """The entry of a turn in a snapshot. `message_id` is the message that it answers."""
+def snapshot_handoff(session: AgentSession) -> dict[str, Any] | None:
+    """The session's handoff in a snapshot, if a person is wanted or answers. A snoozed one is for operators only: it
+    shows who answers."""
+    handoff = Handoff.objects.filter(agent_session=session).exclude(state=HandoffState.RESOLVED).first()
+    if handoff is None:
+        return None
+    is_open = session.controller == AgentSession.Controller.HUMAN
+    return {
+        "state": (HandoffState.OPEN if is_open else HandoffState.PENDING).value,
+        "reason": handoff.reason,
+        "by": str(handoff.requested_by),
+        "on_duty": handoff.on_duty,
+        "assignee": person_name(handoff.assignee) if is_open else None,
+    }
+
+
+def snapshot_turn(turn: Turn, message_id: UUID, approvals: Sequence[Approval] = ()) -> dict[str, Any]:
+    """The entry of a turn in a snapshot. `message_id` is the message that it answers, `approvals` are its pending
+    ones."""
     return {
         "id": str(turn.pk),
         "message": str(message_id),
@@ -77,5 +102,6 @@ def snapshot_turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
         "priority": Priority(turn.priority).wire_name,
         "status": str(turn.status),
         "shown": [] if TurnStatus(turn.status) in TERMINAL else visible_parts(turn),
+        "approvals": [approval_shape(approval) for approval in approvals],
         "error": turn_error(turn),
     }

@@ -52,6 +52,8 @@ def _value(field: Field) -> Any:
             return QUESTION_ID
         case ListOf(Form.ID):
             return [QUESTION_ID]
+        case ListOf(Form.TEXT):
+            return ["`to` came from a web page."]
         case Form.MOMENT:
             return MOMENT
         case OneOf(words):

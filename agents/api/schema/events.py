@@ -7,6 +7,7 @@ from typing import Any, get_args
 from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.schema.turns import STREAM, STREAM_EXAMPLE
 from agents.domain.events import EventType, Field, Form, ListOf, OneOf, Shape, payload_fields
+from agents.domain.handoffs import HandoffSource
 from rest.content_negotiation import EVENT_STREAM
 from rest.schema.json_schema import (
     COUNT,
@@ -58,7 +59,7 @@ def _kind(kind: Any) -> Schema:
             return {"const": constant}
 
 
-_KINDS: dict[Any, Schema] = {Form.ID: ID, Form.MOMENT: MOMENT, str: TEXT, int: WHOLE, bool: YES_OR_NO}
+_KINDS: dict[Any, Schema] = {Form.ID: ID, Form.MOMENT: MOMENT, Form.TEXT: TEXT, str: TEXT, int: WHOLE, bool: YES_OR_NO}
 # The `data` of each type of event. What it changes in a snapshot is in `agents.domain.replay`.
 DATA: dict[EventType, Schema] = {
     event_type: references[0] if len(references) == 1 else {"anyOf": references}
@@ -116,8 +117,19 @@ COMPONENTS: dict[str, Schema] = {
             "priority": ref("Priority"),
             "status": ref("TurnStatus"),
             "shown": array(ref("Part"), description="What it has shown so far."),
+            "approvals": array(ref("ApprovalRequested"), description="Calls that wait until a person agrees."),
             "error": or_null(ref("TurnError")),
         }
+    ),
+    "HandoffNow": record(
+        {
+            "state": choice("pending", "open"),
+            "reason": TEXT,
+            "by": choice(*HandoffSource),
+            "on_duty": or_null(described(YES_OR_NO, "Whether a person was there to answer when one was asked for.")),
+            "assignee": or_null(described(TEXT, "The name of the person who answers.")),
+        },
+        description="A person is wanted (`pending`: the agent goes on answering) or answers (`open`).",
     ),
     "Snapshot": record(
         {
@@ -130,6 +142,7 @@ COMPONENTS: dict[str, Schema] = {
                 "description": "By id: turns that are open, and those of these messages that did not end well.",
             },
             "older": described(YES_OR_NO, "There are messages before these: see the list of messages."),
+            "handoff": or_null(ref("HandoffNow")),
         },
         description="The session as it is now, in place of events that are gone.",
     ),

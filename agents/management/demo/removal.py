@@ -14,11 +14,14 @@ from agents.models import (
     Agent,
     AgentDraft,
     AgentSession,
+    Approval,
+    ApprovalPass,
     CallRollup,
     CompletionRequest,
     Event,
     Feedback,
     Handoff,
+    HandoffNote,
     HistorySummary,
     Message,
     Release,
@@ -47,7 +50,16 @@ def remove(*, report: Callable[[str], None]) -> dict[str, int]:
             _delete(counts, "steps", Step.objects.filter(turn__in=turns.values("pk")))
             TurnText.objects.filter(turn__in=turns.values("pk"))._raw_delete("default")
             # What people, clients and the product itself have added to them since.
-            for added in (Feedback, Handoff, HistorySummary, UtilityCall, CompletionRequest):
+            for added in (
+                Feedback,
+                Approval,
+                ApprovalPass,
+                HandoffNote,
+                Handoff,
+                HistorySummary,
+                UtilityCall,
+                CompletionRequest,
+            ):
                 rows: Any = added
                 rows.objects.filter(agent_session__in=batch)._raw_delete("default")
             for name, model in (("events", Event), ("messages", Message), ("turns", Turn)):

@@ -23,10 +23,17 @@ def snapshot(seq: int = 7, **turn: Any) -> Snapshot:
         "priority": "interactive",
         "status": "running",
         "shown": [],
+        "approvals": [],
         "error": None,
     }
     message = {"id": "m1", "ordinal": 1, "feedback": None}
-    return {"seq": seq, "session": {"title": "", "head": "m1"}, "messages": [message], "turns": {TURN: known | turn}}
+    return {
+        "seq": seq,
+        "session": {"title": "", "head": "m1"},
+        "messages": [message],
+        "turns": {TURN: known | turn},
+        "handoff": None,
+    }
 
 
 def after(before: Snapshot, event_type: str, turn: str | None = TURN, **data: Any) -> Snapshot:
@@ -115,7 +122,7 @@ def test_a_new_turn_is_queued_with_what_its_event_says() -> None:
     ]
     assert queued == {
         "id": "turn-2", "message": "m2", "ordinal": 2, "priority": "background", "status": "queued",
-        "shown": [], "error": None,
+        "shown": [], "approvals": [], "error": None,
     }  # fmt: skip
 
 
