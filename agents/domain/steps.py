@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -30,6 +30,7 @@ class StepRecord:
 
     `error_class` says why a call of a model failed. `estimated_output_tokens` stand in for `output_tokens` that nobody
     reported, for the limits of a turn only. `waits` is how often the turn has waited for a route before this call.
+    `right` is what was decided of a call whose tool has a rule, see `agents.domain.tool_rights`.
     """
 
     number: int
@@ -46,6 +47,7 @@ class StepRecord:
     estimated_output_tokens: int = 0
     error_class: str = ""
     waits: int = 0
+    right: Mapping[str, Any] | None = None
 
     @property
     def usage(self) -> BilledUsage:

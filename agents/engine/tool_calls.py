@@ -11,6 +11,7 @@ from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus
 from agents.domain.steps import UNKNOWN_OUTCOME, StepRecord
 from agents.domain.waits import Park, combine_waits
+from agents.engine.call_rights import CallRights
 from agents.engine.context import TurnContext
 from agents.engine.ports import ToolRunner
 from agents.engine.progress import LimitReached, TurnProgress, step_intent
@@ -30,6 +31,7 @@ class ToolCalls:
         self._allowed = context.release.tools
         self._progress = progress
         self._tools = tools
+        self._rights = CallRights(context, progress, tools)
         self._suspects = suspects if context.tool_stalls else None
         self._is_alone = False
         # Numbers of calls of which the journal says that this claim tries them.
@@ -49,7 +51,10 @@ class ToolCalls:
         await self._enter_alone()
         try:
             # Opened before they are written: a cancellation during the commit then ends them like all others.
-            steps = self._progress.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
+            decisions = zip(calls, self._rights.judge(calls), strict=True)
+            steps = self._progress.begin_tools(
+                [(call, self._tools.is_idempotent(call.name), decision) for call, decision in decisions]
+            )
         except LimitReached:
             events = [*self._progress.take_events(), *unsent]
             await run_shielded(advance, self._claim, outcomes=[outcome], events=events)
@@ -96,17 +101,23 @@ class ToolCalls:
 
     def _may_run(self, call: StepRecord) -> bool:
         """Whether an open call may be made: it has certainly had no effect, or may be repeated."""
-        return call.idempotent or call.number in self._never_run
+        return self._is_harmless(call) and self._rights.refusal(call) is None
+
+    def _is_harmless(self, call: StepRecord) -> bool:
+        """Whether an open call has certainly had no effect, or may be repeated. One that must not run never did."""
+        return call.idempotent or call.number in self._never_run or self._rights.refusal(call) is not None
 
     def abandon(self, call: StepRecord, error_class: ErrorClass) -> StepOutcome:
         """The outcome of an open call of a turn that ends. Whether it took effect is unknown, unless it never ran or is
         idempotent."""
-        failed = call.idempotent or call.number in self._never_run
-        status = StepStatus.FAILED if failed else StepStatus.UNKNOWN
+        status = StepStatus.FAILED if self._is_harmless(call) else StepStatus.UNKNOWN
         return self._progress.record_outcome(call, status, error_class=error_class)
 
     async def _run_one(self, call: StepRecord) -> Park | None:
         """Run one call and commit its outcome; returns why it must wait, if it must."""
+        if (refusal := self._rights.refusal(call)) is not None:
+            await self._record_outcome(call, StepStatus.FAILED, refusal)
+            return None
         if not self._may_run(call):
             # The intent is of an earlier epoch: it may have run. It is not run again.
             await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)

@@ -443,11 +443,17 @@ SUMMARY = """
 SELECT id, text, through_id, through_ordinal FROM agents_historysummary
 WHERE agent_session_id = %(session)s AND through_id = ANY(%(messages)s::uuid[]) ORDER BY through_ordinal DESC LIMIT 1
 """
+# Answers that were not made in a plain turn of their session: of a client, or copied from another session.
+ANSWER_ORIGINS = """
+SELECT m.id, m.supplied_by_client OR t.client_options IS NOT NULL
+FROM agents_message m LEFT JOIN agents_turn t ON t.id = m.turn_id
+WHERE m.id = ANY(%(messages)s::uuid[]) AND (m.turn_id IS NULL OR t.client_options IS NOT NULL)
+"""
 RELEASE = "SELECT configuration::text, agent_id FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
        cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0), error_class,
-       coalesce((details ->> 'waits')::int, 0),
+       coalesce((details ->> 'waits')::int, 0), (details -> 'right')::text,
        (SELECT t.tool_stalls FROM agents_turn t WHERE t.id = %(turn)s)
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """
