@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from django import forms
 
-from agents.domain.tool_rules import MAX_APPROVAL_HOURS, ToolRule, dump_rule, rule_lines
+from agents.domain.approvals import MAX_APPROVAL_HOURS
+from agents.domain.tool_rules import ToolRule, dump_rule, rule_lines
 from console.widgets import NumberInput, Select, Textarea
 from foundation import strict_json
 from foundation.errors import BandstandError, InvalidInput

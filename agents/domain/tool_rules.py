@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+from agents.domain.approvals import DEFAULT_APPROVAL_HOURS, MAX_APPROVAL_HOURS, Decider
 from agents.domain.argument_schemas import check_schema
 from foundation import strict_json
 from foundation.errors import InvalidInput
 
-DEFAULT_APPROVAL_HOURS: Final = 24
-MAX_APPROVAL_HOURS: Final = 168
 _MAX_ARGUMENTS: Final = 50
 
 _Enum = TypeVar("_Enum", bound=StrEnum)
@@ -49,13 +48,6 @@ class Misfit(StrEnum):
     def right(self) -> ToolRight:
         """The right that such a call has."""
         return ToolRight(self.value)
-
-
-class Decider(StrEnum):
-    """Who decides a call that needs approval: the user of the session, or an operator."""
-
-    USER = "user"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ class CallRights:
         if self.rule_of(step.name) is None:
             return None
         decision = step.right or {"decision": ToolRight.DENY}
-        return None if decision["decision"] == ToolRight.ALLOW else refusal_text(decision)
+        runs = decision["decision"] == ToolRight.ALLOW or (decision["decision"] == ToolRight.ASK and "pass" in decision)
+        return None if runs else refusal_text(decision)
 
     def _judge_one(self, call: ToolCall, rule: ToolRule, sources: PromptSources) -> RightDecision:
         specs = self._tools.specs((call.name,))

@@ -224,6 +224,12 @@ class TurnProgress:
         self._steps.extend(steps)
         return steps
 
+    def let_pass(self, passes: Mapping[int, str]) -> None:
+        """Note that an owner's passes, by the numbers of open calls, let these run without a person's approval."""
+        for number, pass_id in passes.items():
+            step = self._steps[number - 1]
+            self._steps[number - 1] = replace(step, right={**(step.right or {}), "pass": pass_id})
+
     def drop_calls(self, outcome: StepOutcome) -> StepOutcome:
         """`outcome` of a model call, without the calls of tools in its answer."""
         result = {**outcome.result, "tool_calls": []}
