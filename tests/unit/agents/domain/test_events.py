@@ -250,10 +250,12 @@ BEFORE: Snapshot = {
             "priority": "interactive",
             "status": "running",
             "shown": [{"type": "text", "text": "17 * 3"}],
+            "approvals": [],
             "error": None,
         }
     },
     "older": False,
+    "handoff": None,
 }
 
 
