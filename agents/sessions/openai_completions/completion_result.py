@@ -80,7 +80,7 @@ def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
 def _open_approvals(turn: Turn) -> list[dict[str, Any]]:
     if turn.wait_reason == WaitReason.APPROVAL:
         turn_id = turn.pk
-    elif turn.status == TurnStatus.QUEUED and getattr(turn, "position", 0):
+    elif turn.status == TurnStatus.QUEUED and getattr(turn, "position", 0) > 0:
         first = Turn.objects.filter(agent_session=turn.agent_session_id, finished_at__isnull=True).order_by("ordinal")
         turn_id, wait_reason = first.values_list("pk", "wait_reason")[0]
         if wait_reason != WaitReason.APPROVAL:
