@@ -13,6 +13,7 @@ from agents.domain.approvals import Decider, Decision
 from agents.domain.failures import ErrorClass, parse_error_class
 from agents.domain.states import TurnStatus
 from agents.sessions import CompletionResult
+from agents.sessions.errors import HandedOff
 from foundation import strict_json
 from foundation.errors import BandstandError, Conflict, InvalidInput, Unavailable
 from foundation.problems import retry_after_header
@@ -26,10 +27,8 @@ class ContextLengthExceeded(InvalidInput):
     code = ErrorClass.CONTEXT_LENGTH.code
 
 
-class HandedOff(Conflict):
+class MessageHandedOff(HandedOff):
     """A person answers in this session now. Your message is stored and was shown to them; the answer comes there."""
-
-    code = "handed_off"
 
 
 class ApprovalRequired(Conflict):
@@ -83,7 +82,7 @@ _DEFAULT_CLASSES = {TurnStatus.CANCELLED: ErrorClass.CANCELLED, TurnStatus.EXPIR
 
 def no_answer(result: CompletionResult) -> BandstandError:
     """The error of a turn that ended without an answer."""
-    return HandedOff() if result.handed_off else CompletionFailed(result)
+    return MessageHandedOff() if result.handed_off else CompletionFailed(result)
 
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}

@@ -22,7 +22,7 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.approvals import Decider
 from agents.domain.message_parts import reasoning_part, text_part
-from agents.domain.states import TurnStatus, WaitReason
+from agents.domain.states import WaitReason
 from agents.engine.context import load_context
 from agents.http import revocation
 from agents.journal.claims import Claim
@@ -34,6 +34,7 @@ from agents.relay import close_hub, close_subscriptions
 from agents.relay.hub import BUFFER_EVENTS
 from agents.runner.reaper import release_claim
 from agents.sessions import create_session
+from agents.sessions.handoff_control import claim_handoff
 from foundation.db_threads import in_db_thread
 from tests.support import declared
 from tests.support.approvals import request_approval
@@ -192,9 +193,7 @@ def texts(chunks: list[Any]) -> str:
 
 def handed_off(taken: Claim) -> None:
     """A person takes over the session while the turn runs."""
-    AgentSession.objects.filter(pk=taken.session_id).update(controller="human")
-    Turn.objects.filter(pk=taken.turn_id).update(status="cancelling")
-    finish(taken, ending(taken, TurnStatus.CANCELLED, data={"reason": "handoff"}))
+    claim_handoff(user_actor(person("dana", Role.OPERATOR)), session_id=taken.session_id)
 
 
 # --- restarts ---
