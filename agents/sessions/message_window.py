@@ -16,7 +16,7 @@ from agents.journal.queries import consistent_snapshot
 from agents.models import AgentSession, Message
 from agents.sessions.access import access_session
 from agents.sessions.messages import load_message_tree, session_messages
-from agents.sessions.snapshots import snapshot_turns
+from agents.sessions.snapshots import snapshot_handoff, snapshot_turns
 from foundation.errors import InvalidInput
 from foundation.page_size import count_fitting
 
@@ -27,10 +27,11 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
     """The last `limit` exchanges on the path to the session's head, or to the message `cursor`, which is excluded; or
     as many as fit into a page.
 
-    `{"seq", "session", "messages", "turns", "branches", "older"}`: as in a snapshot, and of the turns those that are
-    open or did not complete. `branches` has, for each question with siblings, all of them as `{"id", "head", "asks"}`,
-    oldest first; setting the session's head to `head` shows that branch, and `asks` is the oldest sibling with equal
-    content: siblings that share it are repeats, the others are edits. `older`: there are earlier exchanges.
+    `{"seq", "session", "messages", "turns", "branches", "older", "handoff"}`: as in a snapshot, and of the turns those
+    that are open or did not complete. `branches` has, for each question with siblings, all of them as
+    `{"id", "head", "asks"}`, oldest first; setting the session's head to `head` shows that branch, and `asks` is the
+    oldest sibling with equal content: siblings that share it are repeats, the others are edits. `older`: there are
+    earlier exchanges.
 
     Raises `NotFound`, and `InvalidInput` when `cursor` is not a message of the session.
     """
@@ -50,6 +51,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
             "turns": snapshot_turns(session, {node.turn: node.id for node in nodes}),
             "branches": _branches(session, tree, nodes),
             "older": len(line) > len(nodes),
+            "handoff": snapshot_handoff(session),
         }
 
 

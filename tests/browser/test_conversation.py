@@ -287,6 +287,7 @@ async def test_a_turn_that_waits_keeps_its_words_and_one_whose_model_is_asked_ag
     }  # fmt: skip
     turn = {
         "id": "t", "message": "m", "ordinal": 1, "priority": "interactive", "status": "running", "shown": [],
+        "approvals": [],
         "error": None,
     }  # fmt: skip
     window: dict[str, Any] = {
@@ -295,6 +296,7 @@ async def test_a_turn_that_waits_keeps_its_words_and_one_whose_model_is_asked_ag
         "messages": [message],
         "turns": {"t": turn},
         "older": False,
+        "handoff": None,
     }
     tool = {"step": 2, "call_id": "c", "name": "clock"}
     until: dict[str, object] = {"until": "2026-11-22T08:15:30.000001Z"}

@@ -305,7 +305,7 @@ def _tools(tables: Tables, notes: Sequence[str]) -> Iterator[Finding]:
 
 def replay_law(session: str, events: Sequence[EventRow], fresh: Mapping[str, Any]) -> Iterator[Finding]:
     """The log from its beginning gives what the server says now."""
-    beginning = {"seq": 0, "session": fresh["session"], "messages": [], "turns": {}}
+    beginning = {"seq": 0, "session": fresh["session"], "messages": [], "turns": {}, "handoff": None}
     try:
         replayed = replay(
             beginning,
@@ -324,7 +324,7 @@ def replay_law(session: str, events: Sequence[EventRow], fresh: Mapping[str, Any
         yield Finding("replay law", f"{session}: {error!r}")
         return
     newest = _newest(replayed, len(fresh["messages"]))
-    for part in ("seq", "messages", "turns", "older"):
+    for part in ("seq", "messages", "turns", "older", "handoff"):
         if newest[part] != fresh[part]:
             yield Finding("replay law", f"{session}: {part} differ")
 

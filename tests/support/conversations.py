@@ -102,7 +102,7 @@ def conversation(name: str = "ada", *, when_busy: WhenBusy = WhenBusy.ENQUEUE, s
 
 def nothing_yet(session: Mapping[str, Any]) -> Snapshot:
     """Before the first event of a session of this shape."""
-    return {"seq": 0, "session": dict(session), "messages": [], "turns": {}, "older": False}
+    return {"seq": 0, "session": dict(session), "messages": [], "turns": {}, "older": False, "handoff": None}
 
 
 def replayed(ada: Conversation, earlier: Snapshot, *, until: int | None = None) -> Snapshot:

@@ -262,8 +262,17 @@ def test_a_log_that_does_not_give_the_present_state_breaks_the_replay_law() -> N
         event(1, "t", "message.created", 0, message=asked),
         event(2, "t", "turn.queued", 0, message="q", ordinal=1, priority=0),
     ]
-    turn = {"id": "t", "message": "q", "ordinal": 1, "priority": 0, "status": "queued", "shown": [], "error": None}
-    fresh = {"seq": 2, "session": {}, "messages": [asked], "turns": {"t": turn}, "older": False}
+    turn = {
+        "id": "t",
+        "message": "q",
+        "ordinal": 1,
+        "priority": 0,
+        "status": "queued",
+        "shown": [],
+        "approvals": [],
+        "error": None,
+    }
+    fresh = {"seq": 2, "session": {}, "messages": [asked], "turns": {"t": turn}, "older": False, "handoff": None}
     assert not list(replay_law(S, events, fresh))
     assert list(replay_law(S, events, {**fresh, "seq": 3}))
     assert list(replay_law(S, events, {**fresh, "messages": []}))

@@ -213,10 +213,12 @@ def test_a_snapshot_has_the_shapes_of_the_rows() -> None:
                 "priority": "interactive",
                 "status": "queued",
                 "shown": [],
+                "approvals": [],
                 "error": None,
             }
         },
         "older": False,
+        "handoff": None,
     }
     assert json.loads(json.dumps(snapshot)) == snapshot
 
