@@ -187,23 +187,15 @@ export class Conversation {
   }
 
   // What people read, in order, along the branch of the head: each question with its turn, its answer and the versions of
-  // both, as {id, head}; what has no turn stands alone. `takenOver`: a person answers in place of this turn.
+  // both, as {id, head}; what has no turn stands alone.
   exchanges() {
     const tree = this.#tree;
     const open = this.openTurns;
-    const line = tree.line(this.head);
-    return line.map((message, index) => {
+    return tree.line(this.head).map((message) => {
       const turn = this.turns.get(message.turn) ?? null;
       const position = turn?.status === "queued" ? open.indexOf(turn) : null;
-      const takenOver = turn?.status === "cancelled" && this.#takenOver(turn, line[index + 1]);
-      return { key: message.id, message, turn, position, takenOver, answer: tree.answerTo(message), ...this.#versions(tree, message) };
+      return { key: message.id, message, turn, position, answer: tree.answerTo(message), ...this.#versions(tree, message) };
     });
-  }
-
-  // Whether a person took over from this turn, which did not answer. A snapshot does not say so, but what follows does:
-  // only while a person answers do messages stand without a turn.
-  #takenOver(turn, next) {
-    return turn.reason === "handoff" || (next ? !next.turn : this.controlled);
   }
 
   // Whether messages between what is loaded and the head are missing: then the window has to be read again.
