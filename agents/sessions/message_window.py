@@ -10,16 +10,16 @@ from django.db.models import Func, JSONField, TextField
 from django.db.models.functions import MD5, Cast
 
 from accounts.actor import Actor
-from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_tree import Node, Tree
 from agents.domain.serialization import message_shape, session_shape
 from agents.domain.states import TurnStatus
+from agents.journal.handoff_writes import handoff_settings
 from agents.journal.queries import consistent_snapshot
 from agents.models import AgentSession, Handoff, Message, Turn
 from agents.sessions.access import access_session
 from agents.sessions.messages import load_message_tree, session_messages
 from agents.sessions.snapshots import snapshot_handoff, snapshot_turns
-from foundation.errors import BandstandError, InvalidInput
+from foundation.errors import InvalidInput
 from foundation.page_size import count_fitting
 
 Window = dict[str, Any]
@@ -55,7 +55,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
             "branches": _branches(session, tree, nodes),
             "older": len(line) > len(nodes),
             "handoff": snapshot_handoff(session),
-            "offers_handoff": _offers_handoff(session),
+            "offers_handoff": handoff_settings(session).offered,
         }
 
 
@@ -68,13 +68,6 @@ def _turns(session: AgentSession, questions: Mapping[UUID | None, UUID]) -> dict
         for turn_id in rows.order_by().values_list("pk", flat=True):
             turns[str(turn_id)]["reason"] = "handoff"
     return turns
-
-
-def _offers_handoff(session: AgentSession) -> bool:
-    try:
-        return AgentConfiguration.parse(session.release.configuration).handoff.offered
-    except BandstandError:  # written by a newer version; what was said can be read nevertheless
-        return False
 
 
 def _newest(tree: Tree, line: Sequence[Node]) -> Sequence[Node]:
