@@ -169,6 +169,7 @@ class AgentsConfig(AppConfig):
                     "feedback",
                     "copies",
                     "turns",
+                    "handoffs",
                     "events",
                     "memories",
                     "turn_schedules",
