@@ -53,6 +53,7 @@ class KeysetChangeList(ChangeList):
     model_admin: KeysetAdmin
     older: str | None
     first_page: bool
+    order_words = "newest first"
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         filters: dict[str, Any] = super().get_filters_params(params)

@@ -15,13 +15,13 @@ _SEPARATOR: Final = "~"
 
 
 class OrderedKeysetChangeList(KeysetChangeList):
-    """The rows after a place in the admin's `keyset_order(request)`: columns without nulls, the last one unique, all
+    """The rows after a place in the admin's `keyset_order(changelist)`: columns without nulls, the last one unique, all
     ascending or all descending ("-name")."""
 
     @property
     def _columns(self) -> tuple[tuple[str, ...], bool]:
         admin: Any = self.model_admin
-        order: tuple[str, ...] = admin.keyset_order(self.params)
+        order: tuple[str, ...] = admin.keyset_order(self)
         return tuple(name.removeprefix("-") for name in order), order[0].startswith("-")
 
     def ordered(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -33,7 +33,10 @@ class OrderedKeysetChangeList(KeysetChangeList):
         texts = place.split(_SEPARATOR)
         if len(texts) != len(names):
             raise ValidationError("This is no place in the list.")
-        values = [Value(self._parse(name, text), self.model._meta.get_field(name)) for name, text in zip(names, texts, strict=True)]
+        values = [
+            Value(self._parse(name, text), self.model._meta.get_field(name))
+            for name, text in zip(names, texts, strict=True)
+        ]
         # As one comparison of rows, which the index of the order serves.
         lookup = LessThan if descending else GreaterThan
         return rows.filter(Q(lookup(_row(*map(F, names)), _row(*values))))
