@@ -33,10 +33,7 @@ class OrderedKeysetChangeList(KeysetChangeList):
         texts = place.split(_SEPARATOR)
         if len(texts) != len(names):
             raise ValidationError("This is no place in the list.")
-        values = [
-            Value(self._parse(name, text), self.model._meta.get_field(name))
-            for name, text in zip(names, texts, strict=True)
-        ]
+        values = [self._value(name, text) for name, text in zip(names, texts, strict=True)]
         # As one comparison of rows, which the index of the order serves.
         lookup = LessThan if descending else GreaterThan
         return rows.filter(Q(lookup(_row(*map(F, names)), _row(*values))))
@@ -47,14 +44,14 @@ class OrderedKeysetChangeList(KeysetChangeList):
         names, _ = self._columns
         return _SEPARATOR.join(_format(getattr(row, name)) for name in names) if row else ""
 
-    def _parse(self, name: str, text: str) -> Any:
+    def _value(self, name: str, text: str) -> Value:
         field: Any = self.model._meta.get_field(name)
         value = field.to_python(text)
         # Numbers that the column cannot hold, and times without a zone.
         field.run_validators(value)
         if value is None or (isinstance(value, datetime) and value.tzinfo is None):
             raise ValidationError("This is no place in the list.")
-        return value
+        return Value(value, field)
 
 
 def _row(*columns: Any) -> Func:
