@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 
 from accounts.admin.audited_forms import AuditedFormMixin
+from agents.admin.tool_rule_fields import OfferedTool, ToolRow, ToolRuleFields
 from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
@@ -21,19 +22,26 @@ from agents.domain.configuration import (
     Text,
     TextLine,
     ToolNames,
+    ToolRights,
     WholeNumber,
 )
+from agents.domain.tool_rules import ToolRule, rule_lines
 from agents.models import AgentDraft
-from agents.releases.validation import check_runnable, tool_names
+from agents.releases.validation import check_runnable, tool_arguments, tool_names
 from console.widgets import CheckboxInput, CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
 
+if TYPE_CHECKING:
+    from agents.tools.tool import Tool
+
 # The settings that have a form field each, as (group or None, name, setting).
 _FIELD_SETTINGS: Final[list[tuple[str | None, str, Setting]]] = [
     field_setting
     for name, setting in SETTINGS.items()
+    # Those have a row of fields for each tool.
+    if not isinstance(setting, ToolRights)
     for field_setting in (
         [(name, *member) for member in setting.members.items()]
         if isinstance(setting, Nested)
@@ -65,8 +73,8 @@ class ProseField(forms.CharField):
 class ToolsField(forms.MultipleChoiceField):
     """The ticked tools, those of `selected` first and in their order: a model may prefer the first tool."""
 
-    def __init__(self, *, selected: list[str], **kwargs: Any) -> None:
-        super().__init__(choices=list(_tool_choices(selected)), widget=CheckboxSelectMultiple, **kwargs)
+    def __init__(self, *, selected: list[str], rules: Mapping[str, ToolRule], **kwargs: Any) -> None:
+        super().__init__(choices=list(_tool_choices(selected, rules)), widget=CheckboxSelectMultiple, **kwargs)
         self._selected = selected
 
     def clean(self, value: Any) -> Any:
@@ -83,17 +91,22 @@ class DraftForm(AuditedFormMixin, forms.Form):
 
     def __init__(self, data: Any = None, *, draft: AgentDraft) -> None:
         self.stored = AgentConfiguration.parse(draft.configuration)
-        super().__init__(data, initial=_values(self.stored))
+        self._rules = ToolRuleFields(_offered_tools(self.stored), dict(self.stored.tool_rights))
+        super().__init__(data, initial=self._values(self.stored))
         self.draft = draft
         for _, name, setting in _FIELD_SETTINGS:
-            self.fields[name] = _form_field(setting, self.initial[name])
+            self.fields[name] = _form_field(setting, self.initial[name], self.stored)
+        self.fields.update(self._rules.fields())
         self.remember(draft)
 
     def stored_row(self) -> AgentDraft:
         return AgentDraft.objects.select_for_update(no_key=True).get(pk=self.draft.pk)
 
     def form_values(self, row: AgentDraft) -> dict[str, Any]:
-        return _values(AgentConfiguration.parse(row.configuration))
+        return self._values(AgentConfiguration.parse(row.configuration))
+
+    def _values(self, configuration: AgentConfiguration) -> dict[str, Any]:
+        return _values(configuration) | self._rules.values(dict(configuration.tool_rights))
 
     @property
     def configuration(self) -> AgentConfiguration:
@@ -103,6 +116,7 @@ class DraftForm(AuditedFormMixin, forms.Form):
             value = self.cleaned_data[name]
             if value is not None and not (group and self._is_left_at_default(group, name, setting, value)):
                 (values.setdefault(group, {}) if group else values)[name] = value
+        values["tool_rights"] = self._rules.read(self.cleaned_data)
         return AgentConfiguration.from_values(values)
 
     def _is_left_at_default(self, group: str, name: str, setting: Setting, value: Any) -> bool:
@@ -121,6 +135,16 @@ class DraftForm(AuditedFormMixin, forms.Form):
         self.refuse_stale()
         return self.cleaned_data
 
+    @property
+    def tool_rows(self) -> list[ToolRow]:
+        """The rows for the rights of tools."""
+        return self._rules.rows(self)
+
+    @property
+    def tool_rights_text(self) -> str:
+        """The stored rights of tools in words."""
+        return SETTINGS["tool_rights"].text(self.stored.tool_rights)
+
     def sections(self) -> Iterator[tuple[str, str, list[forms.BoundField]]]:
         """Title, help text and fields of each section of the page."""
         for title, settings in groupby(SETTINGS.items(), lambda item: item[1].section):
@@ -128,12 +152,15 @@ class DraftForm(AuditedFormMixin, forms.Form):
             for name, setting in settings:
                 if isinstance(setting, Nested):
                     help_text, names = setting.help_text, [*names, *setting.members]
-                else:
+                elif name in self.fields:
                     names.append(name)
             yield title, help_text, [self[name] for name in names]
 
     def _add_configuration_error(self, error: InvalidInput) -> None:
         names = (error.pointer or "").lstrip("/").split("/")
+        if names[0] == "tool_rights":
+            self.add_error(self._rules.field_of(error), error.detail)
+            return
         field, *items = names[1:] if isinstance(SETTINGS.get(names[0]), Nested) and names[1:] else names
         if field in _CHAINS and items:
             route = cut_text(self.cleaned_data[field][int(items[0])], 60)
@@ -152,7 +179,7 @@ def _values(configuration: AgentConfiguration) -> dict[str, Any]:
     return values
 
 
-def _form_field(setting: Setting, value: Any) -> forms.Field:
+def _form_field(setting: Setting, value: Any, stored: AgentConfiguration) -> forms.Field:
     common: dict[str, Any] = {"label": setting.label, "help_text": setting.help_text}
     match setting:
         case RouteChain() | FallbackOrder():
@@ -164,7 +191,7 @@ def _form_field(setting: Setting, value: Any) -> forms.Field:
         case Text():
             return _text_field(setting, common)
         case ToolNames():
-            return ToolsField(selected=value, required=False, **common)
+            return ToolsField(selected=value, rules=dict(stored.tool_rights), required=False, **common)
         case Choices():
             choices = [(choice, choice) for choice in setting.choices]
             return forms.MultipleChoiceField(choices=choices, required=False, widget=CheckboxSelectMultiple, **common)
@@ -192,13 +219,35 @@ def _number_field(setting: WholeNumber) -> forms.IntegerField:
     )
 
 
-def _tool_choices(selected: list[str]) -> Iterator[tuple[str, str]]:
-    # Imported here, as in `agents.releases.validation`: the module imports every tool with its libraries.
-    from agents.tools.toolbox import installed_tools
-
-    for tool in installed_tools():
+def _tool_choices(selected: list[str], rules: Mapping[str, ToolRule]) -> Iterator[tuple[str, str]]:
+    for tool in _installed_tools():
         writes = " Changes or sends something." if tool.writes else ""
-        yield tool.name, f"{tool.name}: {' '.join(tool.description.split())}{writes}"
+        rule = f" Right: {rule_lines('', rules[tool.name])[0][2:]}." if tool.name in rules else ""
+        yield tool.name, f"{tool.name}: {' '.join(tool.description.split())}{writes}{rule}"
     for name in selected:
         if name not in tool_names():
             yield name, f"{name}: not installed here any more. Untick it to publish."
+
+
+def _offered_tools(configuration: AgentConfiguration) -> list[OfferedTool]:
+    """The installed tools, those of the configuration first, and what else it has a rule for."""
+    installed = {
+        tool.name: OfferedTool(
+            tool.name, tool_arguments(tool.name), "changes or sends something" if tool.writes else ""
+        )
+        for tool in _installed_tools()
+    }
+    names = dict.fromkeys([name for name in configuration.tools if name in installed] + list(installed))
+    lost = [
+        OfferedTool(name, sorted(rule.untrusted_arguments), "not installed here any more: let it run to publish")
+        for name, rule in configuration.tool_rights
+        if name not in installed
+    ]
+    return [*(installed[name] for name in names), *lost]
+
+
+def _installed_tools() -> Sequence[Tool]:
+    # Imported here, as in `agents.releases.validation`: the module imports every tool with its libraries.
+    from agents.tools.toolbox import installed_tools
+
+    return installed_tools()

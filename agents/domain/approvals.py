@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -37,6 +39,40 @@ class Decider(StrEnum):
 
 # How long an approval may be decided, where the release names no other time.
 DEFAULT_APPROVAL_HOURS = 24
-LONGEST_APPROVAL_HOURS = 168
+MAX_APPROVAL_HOURS = 168
 # The longest time for which an owner may let a tool's calls pass.
 LONGEST_PASS_SECONDS = 8 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """What is stored of a call that needs a person's approval: the tool and the arguments that may run, nothing else.
+
+    `is_used`: its call was made, or may have been. `is_overdue`: it is pending, and nobody may decide it any more.
+    """
+
+    step: int
+    state: ApprovalState
+    tool: str
+    arguments: str
+    is_used: bool
+    expires_at: datetime
+    is_overdue: bool
+    decider: Decider
+    note: str = ""
+
+    @property
+    def refusal(self) -> str | None:
+        """What the model reads in place of a result; None while the call is pending, and once it is approved."""
+        match self.state:
+            case ApprovalState.DENIED:
+                who = "an operator" if self.decider is Decider.OPERATOR else "the user"
+                says = f" They say: {self.note}" if self.note else ""
+                return (
+                    f"This call was refused by {who} and not run. Do not make it again unless you are asked to.{says}"
+                )
+            case ApprovalState.EXPIRED:
+                return "This call was not run: it was not decided in time."
+            case ApprovalState.CANCELLED:
+                return "This call was not run: its approval was cancelled."
+        return None

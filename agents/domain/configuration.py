@@ -8,13 +8,14 @@ new setting is an attribute of `AgentConfiguration`, or of one of its groups, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, Self, get_type_hints
 
 from agents.domain.response_fallbacks import HANDOFF_TEXT, Fallback
+from agents.domain.tool_rules import ToolRule, dump_rule, parse_rule, rule_lines
 from agents.domain.usage import costs_nothing
 from foundation.errors import InvalidInput, Unavailable
 from foundation.text_lines import split_lines
@@ -34,10 +35,11 @@ class NewerConfiguration(Unavailable):
 @dataclass(frozen=True, slots=True)
 class Installed:
     """What a configuration may name in this installation. `route_error(route)` says why a route cannot be used; None
-    when it can."""
+    when it can. `tool_arguments(tool)` names the arguments of an installed tool."""
 
     tools: frozenset[str]
     route_error: Callable[[str], str | None]
+    tool_arguments: Callable[[str], Collection[str]] = field(default=lambda _: ())
 
 
 # --- kinds of settings ------------------------------------------------------------------------------------------------
@@ -183,6 +185,36 @@ class ToolNames(Texts):
         for index, name in enumerate(value):
             if name not in installed.tools:
                 raise InvalidInput(f"There is no tool {name!r}.", pointer=f"{pointer}/{index}")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRights(Setting):
+    """Rules of tools by name, as a tuple of (tool, rule) in the order of their names."""
+
+    def parse(self, value: Any, pointer: str) -> tuple[tuple[str, ToolRule], ...]:
+        if not isinstance(value, Mapping):
+            raise InvalidInput("An object of rules by the names of tools is expected.", pointer=pointer)
+        return tuple((name, parse_rule(value[name], f"{pointer}/{escape_pointer(name)}")) for name in sorted(value))
+
+    def dump(self, value: tuple[tuple[str, ToolRule], ...]) -> Stored:
+        return {name: dump_rule(rule) for name, rule in value}
+
+    def validate(self, value: tuple[tuple[str, ToolRule], ...], pointer: str, installed: Installed) -> None:
+        for name, rule in value:
+            place = f"{pointer}/{escape_pointer(name)}"
+            if name not in installed.tools:
+                raise InvalidInput(f"There is no tool {name!r}.", pointer=place)
+            arguments = installed.tool_arguments(name)
+            # A name that the tool does not have would bind nothing, and nobody would notice.
+            if unknown := sorted(rule.argument_names.difference(arguments)):
+                known = ", ".join(sorted(arguments)) or "none"
+                raise InvalidInput(f"{name} has no argument {unknown[0]!r}. It has: {known}.", pointer=place)
+
+    def lines(self, value: tuple[tuple[str, ToolRule], ...]) -> list[str]:
+        return [line for name, rule in value for line in rule_lines(name, rule)]
+
+    def text(self, value: tuple[tuple[str, ToolRule], ...]) -> str:
+        return "\n".join(self.lines(value)) or "none: every call of a tool runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -500,6 +532,14 @@ class AgentConfiguration:
     tools: Annotated[
         tuple[str, ...], ToolNames("Tools", "What the agent may do besides talking.", section="Tools")
     ] = ()
+    tool_rights: Annotated[
+        tuple[tuple[str, ToolRule], ...],
+        ToolRights(
+            "Rights of tools",
+            "Which calls run, which need approval first, and which are refused. A tool without a rule runs.",
+            section="Tools",
+        ),
+    ] = ()
     limits: Annotated[
         TurnLimits,
         Nested("Limits of a turn", "Bounds of one turn, so that none runs away. Empty: the default.", section="Limits"),
@@ -543,6 +583,10 @@ class AgentConfiguration:
     def routes(self) -> tuple[str, ...]:
         """All routes that a turn may ask."""
         return (*self.model_chain, *self.fallbacks.simplified_models)
+
+    def rule_of(self, tool: str) -> ToolRule | None:
+        """The rule for calls of `tool`; None where all of them run."""
+        return next((rule for name, rule in self.tool_rights if name == tool), None)
 
     @property
     def utility_chain(self) -> tuple[str, ...]:
@@ -588,6 +632,11 @@ class AgentConfiguration:
 SETTINGS: Mapping[str, Setting] = declared_settings(AgentConfiguration)
 
 
+def escape_pointer(name: Any) -> str:
+    """`name` as a step of a JSON pointer."""
+    return str(name).replace("~", "~0").replace("/", "~1")
+
+
 def _schema_number() -> int:
     return len(UPGRADES) + 1
 
@@ -615,6 +664,6 @@ def _parse_members(values: Mapping[str, Any], settings: Mapping[str, Setting], p
     for name in values:
         if name not in settings:
             known_names = ", ".join(sorted(settings))
-            escaped = str(name).replace("~", "~0").replace("/", "~1")
-            raise InvalidInput(f"Unknown name {name!r}; known are {known_names}.", pointer=f"{pointer}/{escaped}")
+            place = f"{pointer}/{escape_pointer(name)}"
+            raise InvalidInput(f"Unknown name {name!r}; known are {known_names}.", pointer=place)
     return {name: settings[name].parse(value, f"{pointer}/{name}") for name, value in values.items()}

@@ -23,11 +23,12 @@ _SUMMARY_END: Final = "\n</summary_of_earlier_messages>"
 @dataclass(frozen=True, slots=True)
 class MemoryBlock:
     """A recalled memory. Of two, the one with the lower `score` is left out first; they are sent as they are ordered
-    here."""
+    here. `is_trusted`: the user has stated or confirmed it."""
 
     id: str
     text: str
     score: float
+    is_trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

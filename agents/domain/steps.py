@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import StepKind, StepStatus
+from agents.domain.tool_rules import ToolRight
 from agents.domain.usage import BilledUsage
 
 UNKNOWN_OUTCOME = (
@@ -30,6 +31,8 @@ class StepRecord:
 
     `error_class` says why a call of a model failed. `estimated_output_tokens` stand in for `output_tokens` that nobody
     reported, for the limits of a turn only. `waits` is how often the turn has waited for a route before this call.
+    `right` is what was decided of a call whose tool has a rule, see `agents.domain.tool_rights`. `is_unused`: the call
+    needs an approval that was not used, so that it has certainly not run.
     """
 
     number: int
@@ -46,6 +49,8 @@ class StepRecord:
     estimated_output_tokens: int = 0
     error_class: str = ""
     waits: int = 0
+    is_unused: bool | None = False
+    right: Mapping[str, Any] | None = None
 
     @property
     def usage(self) -> BilledUsage:
@@ -62,6 +67,11 @@ class StepRecord:
     @property
     def open(self) -> bool:
         return self.status is StepStatus.INTENT
+
+    @property
+    def asks(self) -> bool:
+        """Whether this call needs a person's approval: its release says so, and no pass lets it through."""
+        return self.right is not None and self.right["decision"] == ToolRight.ASK and "pass" not in self.right
 
     @property
     def fallback(self) -> str:

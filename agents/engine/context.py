@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import orjson
@@ -14,6 +14,7 @@ from agents.domain.configuration import AgentConfiguration, ContextPolicy
 from agents.domain.exchanges import stable_history
 from agents.domain.marked_blocks import MemoryBlock, Summary, TaskBlock
 from agents.domain.prompt import Item
+from agents.domain.prompt_sources import NO_ANSWERS, SourceKind
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
@@ -33,6 +34,10 @@ class TurnContext:
 
     `client` are the options of the client whose request created this turn, `tool_stalls` is how often it has lost its
     runner while a tool ran. `sends_work`: the model reads what the turn has done so far.
+
+    `is_cut`: there is something before the history, or there was in the prompts of earlier turns. `answer_sources` are
+    the answers in it that were not made in a plain turn of the session; they are read where the release has rules for
+    its tools.
     """
 
     claim: Claim
@@ -47,6 +52,8 @@ class TurnContext:
     summary: Summary | None = None
     older: Sequence[Item] = ()
     sends_work: bool = True
+    is_cut: bool = False
+    answer_sources: Mapping[UUID, SourceKind] = field(default_factory=dict)
 
     @property
     def question_id(self) -> UUID:
@@ -85,7 +92,7 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     """
     release = load_release(claim.release_id, on=on)
     policy = release.context_policy
-    read, history, client = read_history(claim.turn_id, policy, on=on)
+    read, history, client, is_cut = read_history(claim.turn_id, policy, on=on)
     summary = read_summary(claim.session_id, [item.message_id for item in read], on=on) if policy.summaries else None
     steps, tool_stalls = ([_FIRST_STEP], 0) if claim.epoch == 1 else read_journal(claim.turn_id, on=on)
     return TurnContext(
@@ -99,14 +106,17 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
         task=_load_task(claim, on) if _has_working_memory(release) else (),
         summary=summary,
         older=read[: len(read) - len(history)],
+        is_cut=is_cut,
+        answer_sources=_read_answer_sources(history, on) if release.tool_rights else NO_ANSWERS,
     )
 
 
 def read_history(
     turn_id: UUID, policy: ContextPolicy, *, on: psycopg.Connection | None = None
-) -> tuple[Sequence[Item], Sequence[Item], ClientOptions]:
+) -> tuple[Sequence[Item], Sequence[Item], ClientOptions, bool]:
     """The messages of the way back from a turn's question that are read, those of them that a model may read, oldest
-    first, and the options of the client that asked. Of a turn they are the same whenever they are read."""
+    first, the options of the client that asked, and whether more was before. Of a turn they are the same whenever they
+    are read."""
     params = {"turn": turn_id, "messages": policy.history_messages, "bytes": HISTORY_BYTES}
     rows = fetch(sql.HISTORY, params, on=on)
     # A client's instructions are read with the turn that they were sent for.
@@ -116,7 +126,19 @@ def read_history(
         if author != "system"
     ]
     has_older = rows[0][-1]
-    return read, stable_history(read) if has_older else read, _client_options(rows[-1][3])
+    history = stable_history(read) if has_older else read
+    return read, history, _client_options(rows[-1][3]), has_older or len(read) < len(rows)
+
+
+def _read_answer_sources(history: Sequence[Item], on: psycopg.Connection | None) -> Mapping[UUID, SourceKind]:
+    answers = [item.message_id for item in history if item.author == "agent"]
+    rows = fetch(sql.ANSWER_ORIGINS, {"messages": answers}, on=on) if answers else ()
+    return {key: SourceKind.CLIENT if is_clients else SourceKind.AGENT for key, is_clients in rows}
+
+
+def remembers(release: AgentConfiguration) -> bool:
+    """Whether prompts of earlier turns may have had notes or memories, which are in no message."""
+    return release.memory.recall or _has_working_memory(release)
 
 
 def _has_working_memory(release: AgentConfiguration) -> bool:
@@ -148,7 +170,8 @@ def read_journal(turn_id: UUID, *, on: psycopg.Connection | None = None) -> tupl
             orjson.loads(request),
             orjson.loads(result) if result is not None else None,
             *counted,
+            right=orjson.loads(right) if right is not None else None,  # type: ignore[misc] # it counts no stars
         )
-        for number, kind, status, name, call_id, idempotent, request, result, *counted, _ in rows
+        for number, kind, status, name, call_id, idempotent, request, result, *counted, right, _ in rows
     ]
     return steps, rows[0][-1] if rows else 0

@@ -64,6 +64,11 @@ class ToolResult(Protocol):
 class ToolRunner(Protocol):
     """Describes tools and runs them."""
 
+    @property
+    def trusted_names(self) -> frozenset[str]:
+        """The tools whose results strangers have no part in."""
+        ...
+
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]: ...
 
     def is_idempotent(self, name: str) -> bool: ...

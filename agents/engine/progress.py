@@ -23,6 +23,7 @@ from agents.domain.steps import (
     open_tools,
     provider_extras,
 )
+from agents.domain.tool_rights import RightDecision
 from agents.domain.usage import BilledUsage, sum_usage
 from agents.engine.context import TurnContext
 from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
@@ -200,9 +201,9 @@ class TurnProgress:
         except LimitReached:
             return None  # raised when the loop asks for this step
 
-    def begin_tools(self, calls: Sequence[tuple[ToolCall, bool]]) -> list[StepRecord]:
-        """Open a step for each of these calls, which come with whether they are idempotent, and return the steps.
-        Raises `LimitReached`."""
+    def begin_tools(self, calls: Sequence[tuple[ToolCall, bool, RightDecision | None]]) -> list[StepRecord]:
+        """Open a step for each of these calls, which come with whether they are idempotent and what their release has
+        decided, and return the steps. Raises `LimitReached`."""
         used = sum(step.kind is StepKind.TOOL for step in self._steps)
         if used + len(calls) > self._limits.tool_calls:
             raise LimitReached(f"The turn used its {self._limits.tool_calls} tool calls.")
@@ -214,12 +215,20 @@ class TurnProgress:
                 name=call.name,
                 call_id=call.id,
                 idempotent=idempotent,
-                request=call.arguments,
+                # What was judged is what runs.
+                request=decision.arguments or call.arguments if decision is not None else call.arguments,
+                right=decision.stored if decision is not None else None,
             )
-            for number, (call, idempotent) in enumerate(calls, start=len(self._steps) + 1)
+            for number, (call, idempotent, decision) in enumerate(calls, start=len(self._steps) + 1)
         ]
         self._steps.extend(steps)
         return steps
+
+    def let_pass(self, passes: Mapping[int, str]) -> None:
+        """Note that an owner's passes, by the numbers of open calls, let these run without a person's approval."""
+        for number, pass_id in passes.items():
+            step = self._steps[number - 1]
+            self._steps[number - 1] = replace(step, right={**(step.right or {}), "pass": pass_id})
 
     def drop_calls(self, outcome: StepOutcome) -> StepOutcome:
         """`outcome` of a model call, without the calls of tools in its answer."""
@@ -247,4 +256,5 @@ def _is_whole_answer(call: StepRecord) -> bool:
 
 def step_intent(step: StepRecord) -> Intent:
     """The intent of `step` for the journal."""
-    return Intent(step.number, step.kind, step.name, step.call_id, step.idempotent, step.request)
+    details = {"right": step.right} if step.right is not None else {}
+    return Intent(step.number, step.kind, step.name, step.call_id, step.idempotent, step.request, details)

@@ -93,7 +93,7 @@ def _read_context(step: Step, turn: Turn, record: Mapping[str, Any], differences
     release = load_release(turn.release_id)
     # Nobody writes with it.
     claim = Claim(turn.pk, turn.agent_session_id, turn.release_id, step.epoch, turn.user_id, 0.0)
-    read, history, client = read_history(turn.pk, release.context_policy)
+    read, history, client, _ = read_history(turn.pk, release.context_policy)
     return TurnContext(
         claim=claim,
         release=release,

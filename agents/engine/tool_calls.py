@@ -8,13 +8,16 @@ from typing import Any
 
 from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
-from agents.domain.states import StepStatus
+from agents.domain.states import StepStatus, WaitReason
 from agents.domain.steps import UNKNOWN_OUTCOME, StepRecord
 from agents.domain.waits import Park, combine_waits
+from agents.engine.call_approvals import CallApprovals
+from agents.engine.call_rights import CallRights
 from agents.engine.context import TurnContext
 from agents.engine.ports import ToolRunner
 from agents.engine.progress import LimitReached, TurnProgress, step_intent
 from agents.engine.shielded import run_shielded
+from agents.journal.approval_writes import advance_asking
 from agents.journal.fenced_writes import NewEvent, StepOutcome, advance, reopen
 from agents.llm.interface import ToolCall
 from foundation.storable_text import storable_text
@@ -30,13 +33,15 @@ class ToolCalls:
         self._allowed = context.release.tools
         self._progress = progress
         self._tools = tools
+        self._rights = CallRights(context, progress, tools)
+        self._approvals = CallApprovals(context, self._rights)
         self._suspects = suspects if context.tool_stalls else None
         self._is_alone = False
         # Numbers of calls of which the journal says that this claim tries them.
         self._opened: set[int] = set()
         # Numbers of calls that have certainly had no effect: their intent was written by this claim, or by one that
-        # parked, and they were not made since, or had to wait.
-        self._never_run: set[int] = {call.number for call in progress.open_tools} if context.claim.resumed else set()
+        # parked, and they were not made since, or had to wait; or nobody has used their approval.
+        self._never_run = {call.number for call in progress.open_tools if context.claim.resumed or call.is_unused}
         self._outcome_lock = asyncio.Lock()
         self._write_failed = False
 
@@ -49,7 +54,10 @@ class ToolCalls:
         await self._enter_alone()
         try:
             # Opened before they are written: a cancellation during the commit then ends them like all others.
-            steps = self._progress.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
+            decisions = zip(calls, self._rights.judge(calls), strict=True)
+            steps = self._progress.begin_tools(
+                [(call, self._tools.is_idempotent(call.name), decision) for call, decision in decisions]
+            )
         except LimitReached:
             events = [*self._progress.take_events(), *unsent]
             await run_shielded(advance, self._claim, outcomes=[outcome], events=events)
@@ -57,7 +65,19 @@ class ToolCalls:
         started = [_event(EventType.TOOL_STARTED, call, arguments=call.request) for call in steps]
         intents = [step_intent(call) for call in steps]
         events = [*self._progress.take_events(), *unsent, *started]
-        await run_shielded(advance, self._claim, outcomes=[outcome], intents=intents, events=events)
+        approvals = self._approvals.requests(steps)
+        if approvals:
+            passes = await run_shielded(
+                advance_asking,
+                self._claim,
+                approvals=approvals,
+                outcomes=[outcome],
+                intents=intents,
+                events=events,
+            )
+            self._progress.let_pass(passes)
+        else:
+            await run_shielded(advance, self._claim, outcomes=[outcome], intents=intents, events=events)
         self._never_run = {call.number for call in steps}
         self._opened |= self._never_run
 
@@ -68,6 +88,28 @@ class ToolCalls:
         errors, and `Park` when some calls must wait and the others have ended.
         """
         await self._enter_alone()
+        ready, asking = [call for call in calls if not call.asks], [call for call in calls if call.asks]
+        waits: list[Park] = []
+        try:
+            # Once more after each round: people decide while others run.
+            while ready or asking:
+                decided = await self._approvals.sort(asking)
+                self._never_run |= decided.unused
+                self._opened |= decided.unused
+                asking = decided.pending
+                ready += decided.calls
+                if not ready and decided.until is not None:
+                    waits.append(Park(decided.until, WaitReason.APPROVAL))
+                    break
+                waits += await self._run_all(ready)
+                ready = []
+        finally:
+            self.close()
+        if waits:
+            raise combine_waits(waits)
+
+    async def _run_all(self, calls: Sequence[StepRecord]) -> list[Park]:
+        """Run these calls concurrently; returns why some must wait."""
         if again := [call.number for call in calls if self._may_run(call) and call.number not in self._opened]:
             await run_shielded(reopen, self._claim, again)
             self._opened.update(again)
@@ -77,10 +119,7 @@ class ToolCalls:
         except BaseExceptionGroup as failures:
             # They have the same cause, a lost turn or a lost database; the caller handles that error itself.
             raise failures.exceptions[0] from None
-        finally:
-            self.close()
-        if waits := [wait for task in running if (wait := task.result()) is not None]:
-            raise combine_waits(waits)
+        return [wait for task in running if (wait := task.result()) is not None]
 
     def close(self) -> None:
         """Let other turns run that have lost a runner."""
@@ -96,17 +135,30 @@ class ToolCalls:
 
     def _may_run(self, call: StepRecord) -> bool:
         """Whether an open call may be made: it has certainly had no effect, or may be repeated."""
-        return call.idempotent or call.number in self._never_run
+        return self._is_harmless(call) and self._refusal(call) is None
+
+    def _is_harmless(self, call: StepRecord) -> bool:
+        """Whether an open call has certainly had no effect, or may be repeated. One that must not run never did."""
+        if call.idempotent or call.number in self._never_run:
+            return True
+        # Whether one that asks has run depends on its approval: see `never_run`.
+        return not call.asks and self._rights.refusal(call) is not None
+
+    def _refusal(self, call: StepRecord) -> str | None:
+        """What the model reads in place of a result of a call that must not run; None where it may."""
+        return self._approvals.refusal(call) if call.asks else self._rights.refusal(call)
 
     def abandon(self, call: StepRecord, error_class: ErrorClass) -> StepOutcome:
         """The outcome of an open call of a turn that ends. Whether it took effect is unknown, unless it never ran or is
         idempotent."""
-        failed = call.idempotent or call.number in self._never_run
-        status = StepStatus.FAILED if failed else StepStatus.UNKNOWN
+        status = StepStatus.FAILED if self._is_harmless(call) else StepStatus.UNKNOWN
         return self._progress.record_outcome(call, status, error_class=error_class)
 
     async def _run_one(self, call: StepRecord) -> Park | None:
         """Run one call and commit its outcome; returns why it must wait, if it must."""
+        if (refusal := self._refusal(call)) is not None:
+            await self._record_outcome(call, StepStatus.FAILED, refusal)
+            return None
         if not self._may_run(call):
             # The intent is of an earlier epoch: it may have run. It is not run again.
             await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)

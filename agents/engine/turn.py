@@ -19,7 +19,7 @@ from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part
 from agents.domain.response_fallbacks import Fallback, falls_back
 from agents.domain.serialization import error_shape
-from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.steps import StepRecord
 from agents.domain.waits import Park
 from agents.engine.attempts import Attempts
@@ -30,6 +30,7 @@ from agents.engine.progress import LimitReached, TurnProgress, step_intent
 from agents.engine.shielded import run_last_shielded, run_shielded
 from agents.engine.tool_calls import ToolCalls
 from agents.engine.turn_recall import recall_memories
+from agents.journal.approval_writes import park_for_approval
 from agents.journal.fenced_writes import FinishedTurn, LostTurn, NewEvent, StepOutcome, TurnEnd, advance, finish, park
 from agents.llm.errors import ModelError
 from foundation.db_threads import DATABASE_FAULTS
@@ -177,16 +178,28 @@ class TurnRun:
         # A stop that arrives now is too late: once this is written the turn has no owner, and is cancelled without one.
         self._task = None
         outcomes, events = self._attempts.park(wait, await self._attempts.close())
-        if await run_last_shielded(
-            park,
-            self.claim,
-            until=wait.until,
-            reason=wait.reason,
-            resume_at=wait.resume_at,
-            outcomes=outcomes,
-            events=[*self._progress.take_events(), *events],
-            waits_for=wait.routes,
-        ):
+        all_events = [*self._progress.take_events(), *events]
+        if wait.reason is WaitReason.APPROVAL:
+            parking = run_last_shielded(
+                park_for_approval,
+                self.claim,
+                until=wait.until,
+                resume_at=wait.resume_at,
+                outcomes=outcomes,
+                events=all_events,
+            )
+        else:
+            parking = run_last_shielded(
+                park,
+                self.claim,
+                until=wait.until,
+                reason=wait.reason,
+                resume_at=wait.resume_at,
+                outcomes=outcomes,
+                events=all_events,
+                waits_for=wait.routes,
+            )
+        if await parking:
             return UnfinishedTurn.PARKED
         return await self._end_early(TurnStatus.CANCELLED, outcomes=outcomes, events=events)
 
@@ -269,6 +282,7 @@ class TurnRun:
                 **(model_error.log_fields if model_error else {}),
             )
         fallback = Fallback.ERROR_RESPONSE if model_error and falls_back(model_error.error_class) else ""
+        asking = any(step.asks for step in self._progress.open_steps)
         abandoned = [self._abandon(step, error_class or ErrorClass.CANCELLED) for step in self._progress.open_steps]
         usage = self._progress.usage
         end = TurnEnd(
@@ -292,6 +306,7 @@ class TurnRun:
             end,
             outcomes=[*outcomes, *abandoned],
             events=[*self._progress.take_events(), *events, *unsent],
+            asking=asking,
         )
 
     def _abandon(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:

@@ -21,7 +21,7 @@ from agents.journal.fenced_writes import NewEvent
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import BandstandError
 from foundation.spans import RECALL
-from memory.enums import Tier
+from memory.enums import MemoryScope, MemorySource, Tier, Trust
 from memory.recall import Recall, RecalledMemory, RecallRequest, owner_keys
 
 log = structlog.get_logger(__name__)
@@ -87,7 +87,14 @@ def _event(found: Recall) -> NewEvent:
 
 
 def _block(memory: RecalledMemory) -> MemoryBlock:
-    return MemoryBlock(str(memory.id), memory_text(memory), memory.score)
+    return MemoryBlock(str(memory.id), memory_text(memory), memory.score, is_trusted=_is_trusted(memory))
+
+
+def _is_trusted(memory: RecalledMemory) -> bool:
+    """Whether the user has stated or confirmed the memory, and nothing else goes with it."""
+    is_own = memory.scope in (MemoryScope.SESSION, MemoryScope.USER)
+    is_stated = memory.source is MemorySource.FORM or memory.trust >= Trust.CONFIRMED
+    return is_own and is_stated and not memory.earlier and not memory.contradicts
 
 
 def memory_text(memory: RecalledMemory) -> str:

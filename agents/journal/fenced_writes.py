@@ -88,7 +88,7 @@ class TurnEnd:
     prompt_hash: bytes | None = None
 
 
-def _dump(value: Any) -> str:
+def dump_json(value: Any) -> str:
     """`value` as JSON text; dataclasses become objects."""
     return orjson.dumps(value, default=_dump_decimal).decode()
 
@@ -100,19 +100,20 @@ def _dump_decimal(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} does not go into a row.")
 
 
-def _fence(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
+def fence_params(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
+    """The parameters of the fence of `claim`, for a statement that appends `events`."""
     return {
         "session": claim.session_id,
         "turn": claim.turn_id,
         "epoch": claim.epoch,
         "count": len(events),
-        "events": _dump(events),
+        "events": dump_json(events),
     }
 
 
 def append(claim: Claim, events: Sequence[NewEvent]) -> int:
     """Append events to the session's log and return the seq of the last. Raises `LostTurn`."""
-    rows = fetch(sql.APPEND, _fence(claim, events))
+    rows = fetch(sql.APPEND, fence_params(claim, events))
     if not rows:
         raise LostTurn
     return int(rows[0][0])
@@ -126,7 +127,7 @@ def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int
     rows = fetch(
         sql.APPEND_EACH,
         {
-            "writes": _dump(
+            "writes": dump_json(
                 [
                     {
                         "session": claim.session_id,
@@ -152,23 +153,26 @@ def advance(
 ) -> int:
     """Commit outcomes, the next intents and their events together; return the seq of the last event. Raises
     `LostTurn`."""
-    rows = fetch(
-        sql.ADVANCE,
-        _fence(claim, events)
-        | {
-            "outcomes": _dump(outcomes),
-            "intents": _dump(intents),
-            "progress": any(step.result is not None for step in outcomes),
-        },
-    )
+    rows = fetch(sql.ADVANCE, advance_params(claim, outcomes, intents, events))
     if not rows:
         raise LostTurn
     return int(rows[0][0])
 
 
+def advance_params(
+    claim: Claim, outcomes: Sequence[StepOutcome], intents: Sequence[Intent], events: Sequence[NewEvent]
+) -> dict[str, Any]:
+    """The parameters of `sql.ADVANCE`."""
+    return fence_params(claim, events) | {
+        "outcomes": dump_json(outcomes),
+        "intents": dump_json(intents),
+        "progress": any(step.result is not None for step in outcomes),
+    }
+
+
 def reopen(claim: Claim, numbers: Sequence[int]) -> None:
     """Commit that this claim is about to try open steps whose intents an earlier one wrote. Raises `LostTurn`."""
-    if not fetch(sql.REOPEN, _fence(claim, ()) | {"numbers": list(numbers)}):
+    if not fetch(sql.REOPEN, fence_params(claim, ()) | {"numbers": list(numbers)}):
         raise LostTurn
 
 
@@ -195,17 +199,17 @@ def park(
     wait = NewEvent(f"turn.{status}", ({"for": reason} if reason else {}) | {"until": moment(until)})
     rows = fetch(
         sql.PARK,
-        _fence(claim, [*events, wait])
+        fence_params(claim, [*events, wait])
         | {
-            "outcomes": _dump(outcomes),
-            "intents": _dump(intents),
+            "outcomes": dump_json(outcomes),
+            "intents": dump_json(intents),
             "status": status.value,
             "resume_at": resume_at or until,
             "wait_reason": reason.value if reason else "",
             "stops_the_clock": reason is not None and reason.stops_the_clock,
             # A model call that failed has no result, and is no progress.
             "progress": any(step.result is not None for step in outcomes),
-            "waits_for": _dump(waits_for) if waits_for else None,
+            "waits_for": dump_json(waits_for) if waits_for else None,
         },
     )
     if not rows:
@@ -222,9 +226,17 @@ class FinishedTurn:
 
 
 def finish(
-    claim: Claim, end: TurnEnd, *, outcomes: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()
+    claim: Claim,
+    end: TurnEnd,
+    *,
+    outcomes: Sequence[StepOutcome] = (),
+    events: Sequence[NewEvent] = (),
+    asking: bool = False,
 ) -> FinishedTurn:
-    """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`."""
+    """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`.
+
+    `asking`: calls of the turn may still wait for a person, which ends, too.
+    """
     marks: dict[str, Any] = {}
     if end.fallback or end.prompt_hash:
         marks = {
@@ -234,18 +246,18 @@ def finish(
             "handoff_reason": end.handoff_reason,
         }
     rows = fetch(
-        sql.FINISH_MARKED if marks else sql.FINISH,
-        _fence(claim, events)
+        sql.FINISHES[bool(marks), asking],
+        fence_params(claim, events)
         | marks
         | {
-            "outcomes": _dump(outcomes),
+            "outcomes": dump_json(outcomes),
             "status": end.status.value,
             "question": end.question_id,
             "message": end.message_id,
-            "parts": _dump(end.parts) if end.parts else None,
+            "parts": dump_json(end.parts) if end.parts else None,
             "partial": end.partial,
-            "provider_extras": _dump(end.provider_extras) if end.provider_extras else None,
-            "end_data": _dump(end.data),
+            "provider_extras": dump_json(end.provider_extras) if end.provider_extras else None,
+            "end_data": dump_json(end.data),
             "error_class": end.error_class,
             "error_detail": end.error_detail,
             "error_id": end.error_id,

@@ -32,3 +32,10 @@ def session_json(row: str, *, agent: str, release: str, title: str, head: str) -
     return f"""jsonb_build_object('id', {row}.id, 'agent', {agent}, 'release', {release}, 'title', {title},
         'metadata', {row}.metadata, 'controller', {row}.controller, 'version', {row}.version, 'head', {head},
         'created_at', {MOMENT.format(f"{row}.created_at")})"""
+
+
+def approval_json(row: str) -> str:
+    """SQL for `serialization.approval_shape` of the approval in `row`."""
+    return f"""jsonb_build_object('approval', {row}.id, 'step', {row}.step, 'call_id', {row}.call_id,
+        'tool', {row}.tool, 'arguments', {row}.arguments, 'reasons', {row}.reasons, 'who', {row}.decider,
+        'until', {MOMENT.format(f"{row}.expires_at")})"""

@@ -11,11 +11,20 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Case, Count, Model, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models import Case, Count, Exists, Model, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce, Now
 
+from agents.domain.approvals import ApprovalState
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.events import EventType, MessageData, SessionData, TurnCancelling, TurnEnded, TurnRequeued
+from agents.domain.events import (
+    ApprovalDecided,
+    EventType,
+    MessageData,
+    SessionData,
+    TurnCancelling,
+    TurnEnded,
+    TurnRequeued,
+)
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import Part
 from agents.domain.replay import show_event
@@ -24,7 +33,7 @@ from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, 
 from agents.domain.steps import NOT_RUN, StepRecord, provider_extras
 from agents.domain.usage import FREE, BilledUsage, costs_nothing
 from agents.journal import sql
-from agents.models import ANSWERED_LATER, AgentSession, Event, Message, Release, Step, Turn
+from agents.models import ANSWERED_LATER, AgentSession, Approval, Event, Message, Release, Step, Turn
 from foundation.errors import BandstandError, NotFound
 from foundation.ids import new_id
 
@@ -127,7 +136,9 @@ def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, without_pr
     if without_progress:
         turn.attempts_without_progress += 1
     if turn.status in PARKED:
-        _settle_parked_steps(turn)
+        pending = Approval.objects.filter(turn=turn)
+        ended = end_approvals_locked(session, turn, pending, state=ApprovalState.CANCELLED)
+        _settle_parked_steps(turn, [approval.step for approval in ended])
     _queue_locked(session, turn, reason=reason)
 
 
@@ -159,16 +170,47 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     notify(sql.TURNS_CHANNEL)
 
 
-def _settle_parked_steps(turn: Turn) -> None:
+def _settle_parked_steps(turn: Turn, cancelled: Sequence[int]) -> None:
     """Fail the open steps of a wait that ended early: the next claim could not know that they were never tried. It
-    would call an idempotent tool in either case, so those calls stay open."""
+    would call an idempotent tool in either case, so those calls stay open, but for those whose approvals were
+    `cancelled`."""
     steps = Step.objects.filter(turn=turn, status=StepStatus.INTENT)
     settled = {"status": StepStatus.FAILED, "finished_at": Now(), **_NEVER_SENT}
     result = {"content": NOT_RUN, "is_error": True}
-    steps.filter(kind=StepKind.TOOL, idempotent=False).update(
+    steps.filter(Q(idempotent=False) | Q(number__in=cancelled), kind=StepKind.TOOL).update(
         result=result, error_class=ErrorClass.TOOL_ERROR, **settled
     )
     steps.filter(kind=StepKind.MODEL).update(error_class=ErrorClass.CANCELLED, **settled)
+
+
+def end_approvals_locked(
+    session: AgentSession, turn: Turn, approvals: QuerySet[Approval], *, state: ApprovalState
+) -> list[Approval]:
+    """End those of `approvals`, of an open turn, that are pending, and return them: nobody has decided them."""
+    ended = list(approvals.filter(state=ApprovalState.PENDING).order_by("step"))
+    if ended:
+        Approval.objects.filter(pk__in=[approval.pk for approval in ended]).update(state=state, decided_at=Now())
+        for approval in ended:
+            approval.state = state
+        append_locked(
+            session, [(EventType.APPROVAL_DECIDED, approval_decided(one, by="system")) for one in ended], turn=turn
+        )
+    return ended
+
+
+def approval_decided(approval: Approval, *, by: str) -> ApprovalDecided:
+    """What `approval.decided` says of an approval that is no longer pending."""
+    data = ApprovalDecided(
+        approval=str(approval.pk),
+        step=approval.step,
+        call_id=approval.call_id,
+        tool=approval.tool,
+        decision=str(approval.state),
+        by=by,
+    )
+    if approval.note:
+        data["note"] = approval.note
+    return data
 
 
 def mark_retried_locked(session_id: UUID, turn_id: UUID, *, parent: UUID | None) -> None:
@@ -226,7 +268,11 @@ def end_locked(
     if error_class is not None:
         turn.error_class, turn.error_id = error_class.value, new_id()
         turn.error_detail = error_detail or error_class.failure.user_message
-    usage = _sum_step_usage(turn)
+    usage, has_asked = _sum_steps(turn)
+    if has_asked:
+        # The event of the end says it: nobody can decide about a turn that is over.
+        pending = Approval.objects.filter(turn=turn, state=ApprovalState.PENDING)
+        pending.update(state=ApprovalState.CANCELLED, decided_at=finished_at)
     turn.input_tokens, turn.output_tokens, turn.cost_usd = usage.input_tokens, usage.output_tokens, usage.cost_usd
     turn.save(
         update_fields=[
@@ -254,17 +300,20 @@ def end_locked(
 
 def _abandon_steps(turn: Turn, error_class: ErrorClass, at: datetime) -> None:
     """Write outcomes for the open calls of a turn that ends. Whether a tool took effect is unknown, unless it is
-    idempotent. A turn that waits, or comes back from a wait, has tried none of its open calls."""
+    idempotent. A turn that waits, or comes back from a wait, has tried none of its open calls, and a call whose
+    approval was not used was never made."""
     steps = Step.objects.filter(turn=turn, status=StepStatus.INTENT)
     if turn.status in PARKED or turn.resumes:
         steps.update(status=StepStatus.FAILED, finished_at=at, error_class=error_class, **_NEVER_SENT)
         return
-    unknown = When(kind=StepKind.TOOL, idempotent=False, then=Value(StepStatus.UNKNOWN.value))
+    unused = Approval.objects.filter(turn=turn, step=OuterRef("number"), used_at=None)
+    unknown = When(~Exists(unused), kind=StepKind.TOOL, idempotent=False, then=Value(StepStatus.UNKNOWN.value))
     steps.update(status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class)
 
 
-def _sum_step_usage(turn: Turn) -> BilledUsage:
-    """The usage of the turn's steps. A call whose runner died was not counted: its usage is unknown."""
+def _sum_steps(turn: Turn) -> tuple[BilledUsage, bool]:
+    """The usage of the turn's steps, and whether a person was asked about calls that have no result. A call whose
+    runner died was not counted: its usage is unknown."""
     model_calls = Q(kind=StepKind.MODEL)
     sums = Step.objects.filter(turn=turn).aggregate(
         input=Coalesce(Sum("input_tokens"), 0),
@@ -273,12 +322,14 @@ def _sum_step_usage(turn: Turn) -> BilledUsage:
         no_input=Count("pk", filter=model_calls & Q(input_tokens=None)),
         no_output=Count("pk", filter=model_calls & Q(output_tokens=None)),
         no_cost=Count("pk", filter=model_calls & Q(cost_usd=None)),
+        asked=Count("pk", filter=Q(result=None, details__right__decision="ask")),
     )
-    return BilledUsage(
+    usage = BilledUsage(
         None if sums["no_input"] else sums["input"],
         None if sums["no_output"] else sums["output"],
         None if sums["no_cost"] and not _is_free(turn.release) else sums["cost"],
     )
+    return usage, bool(sums["asked"])
 
 
 def _is_free(release: Release) -> bool:

@@ -12,8 +12,11 @@ same transaction. Three rules hold everywhere below:
 NOTIFY is sent at commit and only says where to look; a lost one costs at most a poll of one second.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from agents.domain.states import Priority
-from agents.journal.json_sql import MOMENT, message_json, session_json
+from agents.journal.json_sql import MOMENT, approval_json, message_json, session_json
 
 EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"
@@ -266,12 +269,69 @@ WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress
 {_NOTIFY}
 """
 
+# The same where calls of tools wait for a person: what is stored of each commits with its intent. The events of the
+# approvals come last, with the ends that the database's clock says.
+ADVANCE_ASKING = f"""
+WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress AS (
+    UPDATE agents_turn t SET attempts_without_progress = 0
+    FROM s WHERE t.id = %(turn)s AND t.attempts_without_progress > 0 AND %(progress)s
+), a AS (
+    INSERT INTO agents_approval (id, turn_id, agent_session_id, agent_id, step, call_id, tool, arguments,
+                                 arguments_hash, reasons, decider, state, requested_at, expires_at, note)
+    SELECT (c.call ->> 'id')::uuid, %(turn)s, s.id,
+           (SELECT o.agent_id FROM agents_agentsession o WHERE o.id = %(session)s), (c.call ->> 'step')::int,
+           left(c.call ->> 'call_id', 200), c.call ->> 'tool', c.call ->> 'arguments',
+           sha256(convert_to(c.call ->> 'arguments', 'UTF8')), c.call -> 'reasons', c.call ->> 'decider', 'pending',
+           now(), now() + (c.call ->> 'hours')::int * interval '1 hour', ''
+    FROM s, jsonb_array_elements(%(approvals)s::jsonb) AS c(call)
+    RETURNING id, step, call_id, tool, arguments, reasons, decider, expires_at
+), e AS (
+    INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
+    SELECT s.id, s.next_seq - %(count)s + e.n - 1, %(turn)s::uuid, %(epoch)s::int, e.event ->> 'type', e.event -> 'data'
+    FROM s, jsonb_array_elements(%(events)s::jsonb) WITH ORDINALITY AS e(event, n)
+    UNION ALL
+    SELECT s.id, s.next_seq - row_number() OVER (ORDER BY a.step DESC), %(turn)s::uuid, %(epoch)s::int,
+           'approval.requested', {approval_json("a")}
+    FROM s, a
+)
+{_NOTIFY}
+"""
+
 # Tools whose intent an earlier claim wrote are about to run under this one. Whoever finds its lease lost then knows it.
 REOPEN = f"""
 WITH s AS ({_FENCE})
 UPDATE agents_step p SET epoch = %(epoch)s FROM s
 WHERE p.turn_id = %(turn)s AND p.number = ANY(%(numbers)s) AND p.status = 'intent'
 RETURNING p.number
+"""
+
+# Approved calls are about to run, once: who finds `used_at` cannot know that they did not. Only those run whose stored
+# arguments are what was approved.
+USE_APPROVALS = f"""
+WITH s AS ({_FENCE}), used AS (
+    UPDATE agents_approval a SET used_at = now() FROM s
+    WHERE a.turn_id = %(turn)s AND a.step = ANY(%(numbers)s) AND a.state = 'approved' AND a.used_at IS NULL
+      AND a.arguments_hash = sha256(convert_to(a.arguments, 'UTF8'))
+    RETURNING a.step
+), opened AS (
+    UPDATE agents_step p SET epoch = %(epoch)s FROM used
+    WHERE p.turn_id = %(turn)s AND p.number = used.step AND p.status = 'intent'
+)
+SELECT (SELECT array_agg(u.step) FROM used u) FROM s
+"""
+APPROVALS = """
+SELECT step, state, tool, arguments, used_at IS NOT NULL, expires_at, state = 'pending' AND expires_at <= now(),
+       decider, note
+FROM agents_approval WHERE turn_id = %(turn)s AND step = ANY(%(numbers)s) ORDER BY step
+"""
+
+# What an owner lets pass without a person's approval, in this session or for its user.
+PASSES = """
+SELECT tool, min(id::text) FROM agents_approvalpass
+WHERE agent_id = (SELECT s.agent_id FROM agents_agentsession s WHERE s.id = %(session)s) AND tool = ANY(%(tools)s)
+  AND expires_at > now()
+  AND (agent_session_id = %(session)s OR user_id = %(user)s)
+GROUP BY tool
 """
 
 # A turn releases its runner and waits; outcomes, intents and events commit with it, the last of them the wait's own.
@@ -320,12 +380,25 @@ _ANSWER = message_json(
 )
 
 
+# A decision that committed first stands: the row that was waited for is read anew.
+_CANCEL_APPROVALS = """, cancelled AS (
+    UPDATE agents_approval a SET state = 'cancelled', decided_at = now() FROM s
+    WHERE a.turn_id = %(turn)s AND a.state = 'pending'
+)"""
+
+
 # The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot
 # become "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no
 # text.
-def _finish(*, columns: str = "", parts: str = "", if_cancelled: str = "%(end_data)s::jsonb - 'error'") -> str:
+def _finish(
+    *,
+    asking: bool = False,
+    columns: str = "",
+    parts: str = "",
+    if_cancelled: str = "%(end_data)s::jsonb - 'error'",
+) -> str:
     """The statement with more assignments to the turn's `columns`, more `parts` of its WITH, and the event's data of a
-    turn that was to fail and was cancelled."""
+    turn that was to fail and was cancelled. `asking`: calls of it still wait for a person, which ends with it."""
     return f"""
 WITH s AS (
     UPDATE agents_agentsession s
@@ -348,7 +421,7 @@ WITH s AS (
         cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric{columns}
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
-){parts}, m AS (
+){_CANCEL_APPROVALS if asking else ""}{parts}, m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, provider_extras, turn_id, parent_id,
                                 partial, supplied_by_client, created_at)
     SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(provider_extras)s::jsonb, %(turn)s,
@@ -372,22 +445,29 @@ SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.n
 """
 
 
-FINISH = _finish()
 # For the few turns that end with a fallback, or whose answer may become one. A second request of a session for a person
 # meets the first one.
-FINISH_MARKED = _finish(
-    columns=""",
+_MARKED: Mapping[str, Any] = {
+    "columns": """,
         fallback = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(fallback)s END,
         prompt_hash = %(prompt_hash)s::bytea""",
-    parts="""
+    "parts": """
 , h AS (
     INSERT INTO agents_handoff (id, agent_session_id, turn_id, state, requested_by, reason)
     SELECT %(handoff)s::uuid, s.id, %(turn)s, 'pending', 'fallback', %(handoff_reason)s FROM s
     WHERE %(handoff)s::uuid IS NOT NULL
     ON CONFLICT (agent_session_id) WHERE NOT (state = 'resolved') DO NOTHING
 )""",
-    if_cancelled="""(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
-)
+    "if_cancelled": """(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
+}
+FINISH, FINISH_MARKED = _finish(), _finish(**_MARKED)
+# By whether the turn is marked so, and whether calls of it may still wait for a person.
+FINISHES = {
+    (False, False): FINISH,
+    (True, False): FINISH_MARKED,
+    (False, True): _finish(asking=True),
+    (True, True): _finish(asking=True, **_MARKED),
+}
 # A person's newest complete answer to the same request of the same release, unless the person did not like it.
 CACHED_ANSWER = """
 SELECT m.parts::text, t.finished_at, t.id
@@ -446,11 +526,20 @@ SUMMARY = """
 SELECT id, text, through_id, through_ordinal FROM agents_historysummary
 WHERE agent_session_id = %(session)s AND through_id = ANY(%(messages)s::uuid[]) ORDER BY through_ordinal DESC LIMIT 1
 """
+# Answers that were not made in a plain turn of their session: of a client, or copied from another session.
+ANSWER_ORIGINS = """
+SELECT m.id, m.supplied_by_client OR t.client_options IS NOT NULL
+FROM agents_message m LEFT JOIN agents_turn t ON t.id = m.turn_id
+WHERE m.id = ANY(%(messages)s::uuid[]) AND (m.turn_id IS NULL OR t.client_options IS NOT NULL)
+"""
 RELEASE = "SELECT configuration::text, agent_id FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
        cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0), error_class,
        coalesce((details ->> 'waits')::int, 0),
+       status = 'intent' AND details #>> '{right,decision}' = 'ask' AND EXISTS (
+           SELECT FROM agents_approval a WHERE a.turn_id = %(turn)s AND a.step = number AND a.used_at IS NULL),
+       (details -> 'right')::text,
        (SELECT t.tool_stalls FROM agents_turn t WHERE t.id = %(turn)s)
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """

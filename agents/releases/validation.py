@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -32,13 +33,22 @@ def release_faults(stored: Any) -> list[str]:
 
 def check_runnable(configuration: AgentConfiguration) -> None:
     """Raise `InvalidInput` with a pointer unless a turn can run on `configuration` in this installation."""
-    configuration.validate(Installed(tool_names(), route_error))
+    configuration.validate(Installed(tool_names(), route_error, tool_arguments))
+
+
+def tool_names() -> frozenset[str]:
+    """The names of the tools that are installed here."""
+    return frozenset(_tool_arguments())
+
+
+def tool_arguments(tool: str) -> Sequence[str]:
+    """The names of the arguments of an installed tool, in their order."""
+    return _tool_arguments()[tool]
 
 
 @cache
-def tool_names() -> frozenset[str]:
-    """The names of the tools that are installed here."""
+def _tool_arguments() -> Mapping[str, Sequence[str]]:
     # Imported late: it loads every tool with its libraries, which most processes never need.
     from agents.tools.toolbox import installed_tools
 
-    return frozenset(tool.name for tool in installed_tools())
+    return {tool.name: list(tool.arguments.schema["properties"]) for tool in installed_tools()}

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from agents.domain.failures import ErrorClass
@@ -29,7 +29,7 @@ from agents.journal.locked_writes import (
     resume_locked,
     try_lock_session,
 )
-from agents.models import AgentSession, Step, Turn
+from agents.models import AgentSession, Approval, Step, Turn
 from foundation.db_retry import retry_after_deadlock
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import NotFound
@@ -103,9 +103,11 @@ def _handle_lost_lease(session: AgentSession, turn: Turn) -> None:
 
 
 def _ran_tool(turn: Turn) -> bool:
-    """Whether the claim whose lease was lost has begun a tool call that has no outcome."""
+    """Whether the claim whose lease was lost has begun a tool call that has no outcome. A call that waits for a person
+    was not begun."""
+    unused = Approval.objects.filter(turn=turn, step=OuterRef("number"), used_at=None)
     calls = Step.objects.filter(turn=turn, kind=StepKind.TOOL, status=StepStatus.INTENT, epoch=turn.epoch)
-    return calls.exists()
+    return calls.exclude(Exists(unused)).exists()
 
 
 def _requeue_or_fail(session: AgentSession, turn: Turn, *, reason: str) -> None:

@@ -87,6 +87,11 @@ class Toolbox:
         """Every name that a release may allow."""
         return frozenset(self._tools)
 
+    @property
+    def trusted_names(self) -> frozenset[str]:
+        """The tools whose results strangers have no part in."""
+        return self._trusted
+
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
         """The specifications of the tools called `names` for a model; tools that are not installed here are left
         out."""

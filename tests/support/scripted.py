@@ -116,10 +116,12 @@ class ScriptedTools:
 
     tools: Mapping[str, Callable[[str], Awaitable[Outcome]]] = field(default_factory=dict)
     idempotent: frozenset[str] = frozenset()
+    trusted_names: frozenset[str] = frozenset()
+    schemas: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     called: list[Called] = field(default_factory=list)
 
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
-        return tuple(ToolSpec(name, f"The tool {name}.", {"type": "object"}) for name in names)
+        return tuple(ToolSpec(name, f"The tool {name}.", self.schemas.get(name, {"type": "object"})) for name in names)
 
     def is_idempotent(self, name: str) -> bool:
         return name in self.idempotent

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from agents.admin.agents import AgentAdmin
-from agents.domain.configuration import SETTINGS, AgentConfiguration, Nested, TurnLimits
+from agents.domain.configuration import SETTINGS, AgentConfiguration, Nested, ToolRights, TurnLimits
 from agents.models import Agent, AgentDraft, AgentSession, Release
 from tests.support.consoles import Fields, button_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.support.people import OFFLINE, agent, configuration_of, person, write_draft
@@ -241,7 +241,7 @@ def test_the_page_of_a_release_shows_every_setting(demo: Agent, builder: Client)
 
 
 def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo: Agent, builder: Client) -> None:
-    labels = [setting.label for setting in SETTINGS.values() if not isinstance(setting, Nested)]
+    labels = [setting.label for setting in SETTINGS.values() if not isinstance(setting, Nested | ToolRights)]
     for group in SETTINGS.values():
         if isinstance(group, Nested):
             labels += [setting.label for setting in group.members.values()]
@@ -253,6 +253,69 @@ def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo:
     page = client_of("vera", Role.VIEWER).get(button_of(demo, "edit_draft")).content.decode()
     assert all(f"<dt>{label}</dt>" in page for label in labels)
     assert "<dt>Recall</dt><dd>off</dd>" in page
+
+
+def test_a_builder_sets_the_rights_of_a_tool_without_json(demo: Agent, builder: Client) -> None:
+    address = button_of(demo, "edit_draft")
+    changes = {
+        "rule-clock-right": "ask",
+        "rule-notebook_add-untrusted": "ask",
+        "rule-notebook_add-argument-text": "any",
+        "rule-notebook_add-schema": '{"properties": {"text": {"pattern": "^[a-z]+$"}}}',
+        "rule-notebook_add-decided_by": "operator",
+    }
+    assert builder.post(address, draft_fields(builder, demo, **changes)).status_code == 302
+    stored = AgentDraft.objects.get().configuration["tool_rights"]
+    assert stored == {
+        "clock": {"right": "ask"},
+        "notebook_add": {
+            "right": "allow",
+            "schema": {"properties": {"text": {"pattern": "^[a-z]+$"}}},
+            "untrusted": "ask",
+            "untrusted_arguments": {"text": "any"},
+            "decided_by": "operator",
+        },
+    }
+    page = builder.get(address).content.decode()
+    assert "Right: every call needs approval." in page
+    assert builder.post(address, draft_fields(builder, demo)).status_code == 302
+    assert AgentDraft.objects.get().configuration["tool_rights"] == stored
+    assert "clock: every call needs approval" in builder.get(button_of(demo, "compare")).content.decode()
+    confirmed(builder, button_of(demo, "publish_draft"))
+    release = builder.get(reverse("admin:agents_release_change", args=(live(demo).pk,))).content.decode()
+    assert "notebook_add: calls with values from untrusted sources are asked about" in release
+    page = client_of("vera", Role.VIEWER).get(address).content.decode()
+    assert "<dt>Rights of tools</dt><dd>clock: every call needs approval" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("rule-clock-schema", "{", "This is no JSON object"),
+        ("rule-clock-schema", '{"$ref": "#"}', "refers to nothing"),
+        ("rule-clock-schema", '{"required": ["zone"]}', "clock has no argument"),
+        ("rule-clock-approval_hours", "200", "less than or equal to 168"),
+        ("rule-clock-right", "perhaps", "not one of the available choices"),
+        ("rule-clock-right", None, "This field is required"),
+    ],
+)
+def test_a_rule_that_cannot_be_saved_is_marked_at_its_field(
+    demo: Agent, builder: Client, name: str, value: str | None, words: str
+) -> None:
+    fields = draft_fields(builder, demo)
+    fields.pop(name, None)
+    answer = builder.post(button_of(demo, "edit_draft"), fields | ({name: value} if value is not None else {}))
+    assert words in answer.content.decode()
+    assert answer.context["form"].errors.keys() & {name, "rule-clock-right"}
+
+
+def test_the_rule_of_a_tool_that_is_gone_can_be_taken_away(demo: Agent, builder: Client) -> None:
+    write_draft(tool_rights={"gone": {"right": "deny", "untrusted_arguments": {"to": "ask"}}})
+    address = button_of(demo, "edit_draft")
+    assert "There is no tool &#x27;gone&#x27;" in builder.post(address, draft_fields(builder, demo)).content.decode()
+    freed = {"rule-gone-right": "allow", "rule-gone-argument-to": "as_tool"}
+    assert builder.post(address, draft_fields(builder, demo) | freed).status_code == 302
+    assert "tool_rights" not in AgentDraft.objects.get().configuration
 
 
 UNREADABLE = [

@@ -26,6 +26,7 @@ from agents.domain.configuration import (
     Text,
     TextLine,
     ToolNames,
+    ToolRights,
     TurnLimits,
     WholeNumber,
 )
@@ -49,6 +50,20 @@ NUMBERS = [
 ]
 
 
+# Rules as they are stored: what has its default is left out.
+TOOL_RULES = st.fixed_dictionaries(
+    {"right": st.sampled_from(["allow", "ask", "deny"])},
+    optional={
+        "schema": st.just({"properties": {"to": {"pattern": "^a"}}}),
+        "otherwise": st.just("ask"),
+        "untrusted": st.sampled_from(["ask", "deny"]),
+        "untrusted_arguments": st.just({"to": "any", "amount": "deny"}),
+        "decided_by": st.just("operator"),
+        "approval_hours": st.sampled_from([1, 168]),
+    },
+)
+
+
 def form_values(setting: Setting) -> st.SearchStrategy[Any]:
     """JSON that a setting may have."""
     match setting:
@@ -70,6 +85,8 @@ def form_values(setting: Setting) -> st.SearchStrategy[Any]:
             return st.lists(st.sampled_from(setting.choices), unique=True)
         case Nested():
             return some_of(setting.members)
+        case ToolRights():
+            return st.dictionaries(st.sampled_from(["clock", "a/b~c"]), TOOL_RULES, max_size=2)
     raise AssertionError(f"There are no examples of {setting}.")
 
 
@@ -319,3 +336,76 @@ def test_what_is_no_switch_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput) as refusal:
         AgentConfiguration.parse(SOUND | {"title_by_model": value})
     assert refusal.value.pointer == "/title_by_model"
+
+
+# --- rights of tools --------------------------------------------------------------------------------------------------
+
+MAIL = Installed(
+    frozenset({"clock", "mail"}), route_error, lambda tool: {"to", "amount"} if tool == "mail" else frozenset()
+)
+
+
+def with_rights(rights: Any) -> AgentConfiguration:
+    return AgentConfiguration.parse(SOUND | {"tool_rights": rights})
+
+
+@pytest.mark.parametrize(
+    ("rights", "pointer"),
+    [
+        ([], "/tool_rights"),
+        ({"mail": "ask"}, "/tool_rights/mail"),
+        ({"mail": {}}, "/tool_rights/mail/right"),
+        ({"mail": {"right": "perhaps"}}, "/tool_rights/mail/right"),
+        ({"mail": {"right": "ask", "rigth": 1}}, "/tool_rights/mail"),
+        ({"mail": {"right": "ask", "otherwise": "allow"}}, "/tool_rights/mail/otherwise"),
+        ({"mail": {"right": "ask", "approval_hours": 169}}, "/tool_rights/mail/approval_hours"),
+        ({"mail": {"right": "ask", "approval_hours": True}}, "/tool_rights/mail/approval_hours"),
+        ({"mail": {"right": "ask", "untrusted_arguments": {"to": 1}}}, "/tool_rights/mail/untrusted_arguments/to"),
+        ({"mail": {"right": "ask", "schema": {"$ref": "x"}}}, "/tool_rights/mail/schema/$ref"),
+        ({"a/b": {"right": 1}}, "/tool_rights/a~1b/right"),
+    ],
+)
+def test_a_rule_that_cannot_be_read_is_refused_with_a_pointer(rights: Any, pointer: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        with_rights(rights)
+    assert refused.value.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    ("rights", "words"),
+    [
+        ({"post": {"right": "deny"}}, "There is no tool 'post'."),
+        ({"mail": {"right": "ask", "untrusted_arguments": {"from": "deny"}}}, "mail has no argument 'from'."),
+        ({"mail": {"right": "ask", "schema": {"properties": {"amont": {"maximum": 1}}}}}, "no argument 'amont'"),
+        ({"mail": {"right": "ask", "schema": {"required": ["subject"]}}}, "It has: amount, to."),
+    ],
+)
+def test_a_rule_for_what_is_not_there_is_refused(rights: Any, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        with_rights(rights).validate(MAIL)
+
+
+def test_rules_are_lines_in_words() -> None:
+    rule = {
+        "right": "allow",
+        "schema": {"properties": {"amount": {"maximum": 100}}},
+        "untrusted": "ask",
+        "untrusted_arguments": {"to": "deny"},
+        "decided_by": "operator",
+        "approval_hours": 2,
+    }
+    configuration = with_rights({"mail": rule, "clock": {"right": "deny"}})
+    configuration.validate(MAIL)
+    assert SETTINGS["tool_rights"].lines(configuration.tool_rights) == [
+        "clock: every call is refused",
+        "mail: calls run",
+        'mail: calls that do not fit the schema are refused: {"properties":{"amount":{"maximum":100}}}',
+        "mail: calls with values from untrusted sources are asked about",
+        "mail: calls with an untrusted to are refused",
+        "mail: an operator decides within 2 hours",
+    ]
+
+
+def test_a_configuration_without_rules_is_stored_as_before() -> None:
+    assert AgentConfiguration.parse(SOUND).dump() == SOUND
+    assert AgentConfiguration.parse(SOUND).rule_of("clock") is None

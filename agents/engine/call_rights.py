@@ -1,0 +1,79 @@
+"""What the release says of the tool calls of a turn: judged once, when the calls are written, and never anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.domain.model_messages import ToolCall
+from agents.domain.prompt_sources import PromptSources, SourceKind, read_sources
+from agents.domain.steps import StepRecord
+from agents.domain.tool_rights import RightDecision, judge_call, refusal_text
+from agents.domain.tool_rules import ToolRight, ToolRule
+from agents.engine.context import TurnContext, remembers
+from agents.engine.ports import ToolRunner
+from agents.engine.progress import TurnProgress
+
+
+class CallRights:
+    """The rights of the calls of one claim of a turn. It costs nothing where the release has no rule for their
+    tools."""
+
+    def __init__(self, context: TurnContext, progress: TurnProgress, tools: ToolRunner) -> None:
+        self._context = context
+        self._progress = progress
+        self._tools = tools
+
+    def judge(self, calls: Sequence[ToolCall]) -> list[RightDecision | None]:
+        """What happens to each of these calls, which the model has just made; None where the release has no rule."""
+        rules = [self.rule_of(call.name) for call in calls]
+        sources = PromptSources()
+        if any(rule is not None and rule.minds_sources for rule in rules):
+            sources = self._read_sources()
+        return [
+            self._judge_one(call, rule, sources) if rule is not None else None
+            for call, rule in zip(calls, rules, strict=True)
+        ]
+
+    def rule_of(self, tool: str) -> ToolRule | None:
+        """The rule for calls of `tool`, if the release lets the agent use it; any other call is none of a tool."""
+        release = self._context.release
+        return release.rule_of(tool) if release.tool_rights and tool in release.tools else None
+
+    def refusal(self, step: StepRecord) -> str | None:
+        """What the model reads in place of a result of a call that must not run; None where it may. It is read from
+        what was decided when the call was written: a call whose tool has a rule, and that nobody has judged, is
+        refused."""
+        if self.rule_of(step.name) is None:
+            return None
+        decision = step.right or {"decision": ToolRight.DENY}
+        runs = decision["decision"] == ToolRight.ALLOW or (decision["decision"] == ToolRight.ASK and "pass" in decision)
+        return None if runs else refusal_text(decision)
+
+    def _judge_one(self, call: ToolCall, rule: ToolRule, sources: PromptSources) -> RightDecision:
+        specs = self._tools.specs((call.name,))
+        return judge_call(
+            rule,
+            call.arguments,
+            sources,
+            tool_schema=specs[0].parameters if specs else {},
+            release_texts=(self._context.release.instructions,),
+        )
+
+    def _read_sources(self) -> PromptSources:
+        """The sources of the prompt that the model has just answered. What it may have had no room for counts, too."""
+        context, client = self._context, self._context.client
+        besides = {
+            SourceKind.CLIENT: bool(client.instructions or client.tools or client.json),
+            SourceKind.TASK: bool(context.task),
+            SourceKind.MEMORIES: not all(memory.is_trusted for memory in self._progress.memories),
+            SourceKind.SUMMARY: context.summary is not None,
+        }
+        return read_sources(
+            context.history,
+            self._progress.parts,
+            trusted_tools=self._tools.trusted_names,
+            answer_sources=context.answer_sources,
+            besides=[kind for kind, is_there in besides.items() if is_there],
+            # Notes and memories of earlier turns are in no message.
+            is_cut=context.is_cut or remembers(context.release),
+        )
