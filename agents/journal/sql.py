@@ -101,10 +101,11 @@ FROM s
 # --- claim ------------------------------------------------------------------------------------------------------------
 # `waiting` walks the queue's index from user to user, so a user with ten thousand waiting turns costs the others one
 # step of it. `ranked` offers each user's next turns, up to the running limit; the rank of a turn counts what its user
-# already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
-# turn that another transaction has locked is skipped, not waited for. The intent of the first model call commits here
-# too; it names no route, for which one is asked is decided by the state of the routes then. A turn that comes back from
-# a wait resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
+# already runs, which is what makes the order fair. Only the first open turn of a session can be claimed, and none while
+# a person controls it; a session or a turn that another transaction has locked is skipped, not waited for. The intent
+# of the first model call commits here too; it names no route, for which one is asked is decided by the state of the
+# routes then. A turn that comes back from a wait resumes (`turn.started`, and its partial answer stays); every other
+# later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
 # `CLAIM_BY_AGE` also lets a turn of the background count as an interactive one if it was asked before `aged`, an id of
@@ -117,7 +118,8 @@ FROM s
 # session, so that no scan of all turns looks short because few of them are queued: a key is the only way to it.
 _CLAIMABLE = """
     FROM agents_turn t JOIN agents_agentsession s ON s.id = t.agent_session_id
-    WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
+    WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND s.controller = 'agent'
+      AND t.deadline_at > now()
       AND NOT EXISTS (
           SELECT FROM agents_turn b
           WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal AND b.finished_at IS NULL
@@ -160,7 +162,7 @@ WITH RECURSIVE waiting(user_id) AS (
     FROM ranked r
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
-    WHERE CASE WHEN t.status = 'queued' THEN s.active_turn_id IS NULL ELSE false END
+    WHERE CASE WHEN t.status = 'queued' THEN s.active_turn_id IS NULL AND s.controller = 'agent' ELSE false END
     ORDER BY r.priority, r.user_rank, r.turn_id
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF s, t SKIP LOCKED
@@ -482,7 +484,8 @@ UPDATE agents_turn SET lease_expires_at = clock_timestamp() + %(lease_seconds)s 
 WHERE id = ANY(%(turns)s) AND runner_id = %(runner)s AND status IN ('running', 'cancelling')
 RETURNING id, epoch
 """
-CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status = 'cancelling'"
+# Turns that are to be cancelled, and those that ended so while their runner worked: a person has taken over then.
+CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status IN ('cancelling', 'cancelled')"
 
 # --- context ----------------------------------------------------------------------------------------------------------
 # The way back from a turn's message to the root, bounded: its cost does not grow with the conversation. A message that
