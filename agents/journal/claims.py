@@ -78,5 +78,5 @@ def renew(
 
 
 def cancelling_turns(turns: Collection[UUID], *, on: psycopg.Connection | None = None) -> list[UUID]:
-    """Those of `turns` that are to be cancelled."""
+    """Those of `turns` that are to be cancelled, or were, by whoever took control of their session."""
     return [row[0] for row in fetch(sql.CANCELLING, {"turns": list(turns)}, on=on)]

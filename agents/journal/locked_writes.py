@@ -155,7 +155,7 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     if turn.wait_reason and WaitReason(turn.wait_reason).stops_the_clock and turn.available_at:
         # The wait moved the deadline by its longest duration; the part that it did not use is subtracted, and what it
         # took beyond, because no reaper ran, is added.
-        turn.deadline_at -= turn.available_at - _database_now()
+        turn.deadline_at -= turn.available_at - database_now()
     turn.status = TurnStatus.QUEUED
     turn.lease_expires_at = turn.available_at = None
     turn.wait_reason = ""
@@ -251,13 +251,15 @@ def end_locked(
     *,
     error_class: ErrorClass | None = None,
     error_detail: str = "",
+    for_handoff: bool = False,
 ) -> None:
     """End a turn that has no live runner. What it has shown is stored as a partial answer.
 
-    `error_detail` is what users read of the error; by default the `user_message` of its class.
+    `error_detail` is what users read of the error; by default the `user_message` of its class. `for_handoff`: it ends
+    because a person takes over the session.
     """
     was_owned = TurnStatus(turn.status) in OWNED
-    finished_at = _database_now()
+    finished_at = database_now()
     _abandon_steps(turn, error_class or ErrorClass.CANCELLED, finished_at)
     turn.status = status
     turn.finished_at = finished_at
@@ -287,9 +289,15 @@ def end_locked(
         partial = message_shape(_add_partial_answer_locked(session, turn, parts))
         events.append((EventType.MESSAGE_COMPLETED, MessageData(message=partial)))
     end = TurnEnded(finished_at=moment(finished_at), usage=usage.shape)
+    if for_handoff:
+        end["reason"] = "handoff"
     if error := turn_error(turn):
         end["error"] = error
     events.append((f"turn.{status}", end))
+    if error_class is not None:
+        from agents.journal.handoff_rules import apply_turn_rules_locked  # which is made of what this module has
+
+        apply_turn_rules_locked(session, turn, status)
     append_locked(session, events, turn=turn)
     notify(sql.TURNS_CHANNEL)
 
@@ -379,8 +387,9 @@ def visible_parts(turn: Turn) -> list[Part]:
     return parts
 
 
-def _database_now() -> Any:
-    """The database's clock, which sets all times in rows."""
+def database_now() -> datetime:
+    """When this transaction began, by the database's clock, which sets all times in rows."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT now()")
-        return cursor.fetchone()[0]
+        began_at: datetime = cursor.fetchone()[0]
+    return began_at

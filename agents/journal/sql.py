@@ -101,10 +101,11 @@ FROM s
 # --- claim ------------------------------------------------------------------------------------------------------------
 # `waiting` walks the queue's index from user to user, so a user with ten thousand waiting turns costs the others one
 # step of it. `ranked` offers each user's next turns, up to the running limit; the rank of a turn counts what its user
-# already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
-# turn that another transaction has locked is skipped, not waited for. The intent of the first model call commits here
-# too; it names no route, for which one is asked is decided by the state of the routes then. A turn that comes back from
-# a wait resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
+# already runs, which is what makes the order fair. Only the first open turn of a session can be claimed, and none while
+# a person controls it; a session or a turn that another transaction has locked is skipped, not waited for. The intent
+# of the first model call commits here too; it names no route, for which one is asked is decided by the state of the
+# routes then. A turn that comes back from a wait resumes (`turn.started`, and its partial answer stays); every other
+# later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
 # `CLAIM_BY_AGE` also lets a turn of the background count as an interactive one if it was asked before `aged`, an id of
@@ -117,7 +118,8 @@ FROM s
 # session, so that no scan of all turns looks short because few of them are queued: a key is the only way to it.
 _CLAIMABLE = """
     FROM agents_turn t JOIN agents_agentsession s ON s.id = t.agent_session_id
-    WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
+    WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND s.controller = 'agent'
+      AND t.deadline_at > now()
       AND NOT EXISTS (
           SELECT FROM agents_turn b
           WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal AND b.finished_at IS NULL
@@ -160,7 +162,7 @@ WITH RECURSIVE waiting(user_id) AS (
     FROM ranked r
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
-    WHERE CASE WHEN t.status = 'queued' THEN s.active_turn_id IS NULL ELSE false END
+    WHERE CASE WHEN t.status = 'queued' THEN s.active_turn_id IS NULL AND s.controller = 'agent' ELSE false END
     ORDER BY r.priority, r.user_rank, r.turn_id
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF s, t SKIP LOCKED
@@ -388,15 +390,9 @@ _CANCEL_APPROVALS = """, cancelled AS (
 # The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot
 # become "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no
 # text.
-def _finish(
-    *,
-    asking: bool = False,
-    columns: str = "",
-    parts: str = "",
-    if_cancelled: str = "%(end_data)s::jsonb - 'error'",
-) -> str:
-    """The statement with more assignments to the turn's `columns`, more `parts` of its WITH, and the event's data of a
-    turn that was to fail and was cancelled. `asking`: calls of it still wait for a person, which ends with it."""
+def _finish(*, asking: bool = False, columns: str = "", if_cancelled: str = "%(end_data)s::jsonb - 'error'") -> str:
+    """The statement with more assignments to the turn's `columns`, and the event's data of a turn that was to fail and
+    was cancelled. `asking`: calls of it still wait for a person, which ends with it."""
     return f"""
 WITH s AS (
     UPDATE agents_agentsession s
@@ -419,7 +415,7 @@ WITH s AS (
         cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric{columns}
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
-){_CANCEL_APPROVALS if asking else ""}{parts}, m AS (
+){_CANCEL_APPROVALS if asking else ""}, m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, provider_extras, turn_id, parent_id,
                                 partial, supplied_by_client, created_at)
     SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(provider_extras)s::jsonb, %(turn)s,
@@ -443,19 +439,11 @@ SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.n
 """
 
 
-# For the few turns that end with a fallback, or whose answer may become one. A second request of a session for a person
-# meets the first one.
+# For the few turns that end with a fallback, or whose answer may become one.
 _MARKED: Mapping[str, Any] = {
     "columns": """,
         fallback = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(fallback)s END,
         prompt_hash = %(prompt_hash)s::bytea""",
-    "parts": """
-, h AS (
-    INSERT INTO agents_handoff (id, agent_session_id, turn_id, state, requested_by, reason)
-    SELECT %(handoff)s::uuid, s.id, %(turn)s, 'pending', 'fallback', %(handoff_reason)s FROM s
-    WHERE %(handoff)s::uuid IS NOT NULL
-    ON CONFLICT (agent_session_id) WHERE NOT (state = 'resolved') DO NOTHING
-)""",
     "if_cancelled": """(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
 }
 FINISH, FINISH_MARKED = _finish(), _finish(**_MARKED)
@@ -482,7 +470,8 @@ UPDATE agents_turn SET lease_expires_at = clock_timestamp() + %(lease_seconds)s 
 WHERE id = ANY(%(turns)s) AND runner_id = %(runner)s AND status IN ('running', 'cancelling')
 RETURNING id, epoch
 """
-CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status = 'cancelling'"
+# Turns that are to be cancelled, and those that ended so while their runner worked: a person has taken over then.
+CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status IN ('cancelling', 'cancelled')"
 
 # --- context ----------------------------------------------------------------------------------------------------------
 # The way back from a turn's message to the root, bounded: its cost does not grow with the conversation. A message that

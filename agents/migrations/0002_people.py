@@ -189,6 +189,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="handoff",
+            name="snoozed_at",
+            field=models.DateTimeField(help_text="Since when it is out of sight; a later message wakes it.", null=True),
+        ),
+        migrations.AddField(
+            model_name="handoff",
             name="snoozed_until",
             field=models.DateTimeField(null=True),
         ),

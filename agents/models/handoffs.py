@@ -52,6 +52,7 @@ class Handoff(models.Model):
     opened_at = models.DateTimeField(null=True, help_text="When a person took control first.")
     reply_due_at = models.DateTimeField(null=True, help_text="When the first reply of a person should be there.")
     first_reply_at = models.DateTimeField(null=True)
+    snoozed_at = models.DateTimeField(null=True, help_text="Since when it is out of sight; a later message wakes it.")
     snoozed_until = models.DateTimeField(null=True)
     due_at = models.DateTimeField(
         null=True, help_text="When something is to happen by itself: the queue's time or the snooze is over."

@@ -15,6 +15,7 @@ from agents.domain.message_parts import check_text, text_part
 from agents.domain.states import TERMINAL, Priority, WhenBusy
 from agents.domain.titles import make_title
 from agents.journal.admission import Admitted, NewTurn, admit
+from agents.journal.handoff_writes import note_user_message_locked
 from agents.journal.locked_writes import (
     append_messages_locked,
     lock_session,
@@ -24,7 +25,7 @@ from agents.journal.locked_writes import (
 )
 from agents.models import AgentSession, Event, Message, Turn
 from agents.permissions.agents import can_use_agent
-from agents.sessions.errors import SessionQueueFull, TurnInProgress
+from agents.sessions.errors import HandedOff, SessionQueueFull, TurnInProgress
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_retry import retry_after_deadlock, retry_after_lost_connection
@@ -216,9 +217,11 @@ def _accept_under_lock(new: NewTurn) -> Accepted:
 
 def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:
     """Accept `new` for a caller that holds the session's lock and has looked for its key. Raises `TurnInProgress`,
-    `SessionQueueFull`."""
+    `SessionQueueFull`, and `HandedOff` for what only the agent should answer."""
     if session.controller == AgentSession.Controller.HUMAN:
-        return _store_for_human_locked(session, new)
+        if new.for_agent:
+            raise HandedOff
+        return store_for_human_locked(session, new)
     if (new.when_busy or WhenBusy(session.agent.when_busy)) is WhenBusy.INTERRUPT:
         _interrupt_locked(session)
         new = replace(new, when_busy=WhenBusy.ENQUEUE)
@@ -236,8 +239,8 @@ def _interrupt_locked(session: AgentSession) -> None:
         stop_locked(session, turn)
 
 
-def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
-    """While a human answers, a message has no turn; the key is stored in its own row."""
+def store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
+    """Store a message that a person is to answer: it has no turn, and its key is in its own row."""
     name_session_locked(session, new.title)
     message = Message(
         id=new.message_id,
@@ -250,4 +253,6 @@ def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
     session.updated_at = now()
     session.save(update_fields=["updated_at"])
     seq = append_messages_locked(session, [message])
+    if session.controller == AgentSession.Controller.HUMAN:
+        note_user_message_locked(session)
     return Accepted(None, message.pk, seq, message.ordinal, "stored", replayed=False)

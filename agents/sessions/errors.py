@@ -14,3 +14,27 @@ class SessionQueueFull(RateLimited):
     """Too many messages wait in this session."""
 
     code = "session_queue_full"
+
+
+class HandedOff(Conflict):
+    """A person answers in this session just now."""
+
+    code = "handed_off"
+
+
+class NotHandedOff(Conflict):
+    """No person is wanted in this session, and none answers."""
+
+    code = "not_handed_off"
+
+
+class AnsweredByAnother(Conflict):
+    """Somebody else answers in this session already."""
+
+    code = "answered_by_another"
+
+
+class HandoffNotOffered(Conflict):
+    """Nobody can be asked to take over here."""
+
+    code = "handoff_not_offered"
