@@ -94,11 +94,12 @@ async def test_after_a_page_was_read_only_the_persons_own_values_pass() -> None:
     assert after["reasons"][0]["text"] == "`text` may come from a web page (http_fetch)"
 
 
-async def test_a_call_that_asks_waits_for_a_person_and_the_others_run() -> None:
-    await begin_with({"notebook_add": {"right": "ask"}})
-    built, _, tools = services(calls(note("ada@example.com"), ("c", "clock", "{}")))
+async def test_a_call_that_asks_is_not_run_without_an_approval() -> None:
+    await begin_with({"http_fetch": {"right": "ask"}})
+    built, model, tools = services(calls(("f", "http_fetch", "{}")))
     assert await run(built) is UnfinishedTurn.PARKED
-    assert [one.name for one in tools.called] == ["clock"]
+    assert tools.called == []
+    assert len(model.requests) == 1
 
 
 async def test_the_arguments_that_were_judged_are_the_ones_that_run() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from agents.domain.approvals import Decision
 from agents.domain.configuration import AgentConfiguration
 from agents.engine.call_rights import CallRights
 from agents.engine.context import load_context
@@ -20,6 +21,7 @@ from agents.engine.ports import Services
 from agents.engine.turn import TurnRun, UnfinishedTurn
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.models import Step
+from agents.sessions.approvals import decide_approval, pending_approvals_for
 from agents.tools.toolbox import Toolbox
 from foundation.db_threads import in_db_thread
 from foundation.http import GuardedClient, allowed_origin
@@ -27,7 +29,7 @@ from tests.provider import Provider
 from tests.provider.fixture import provider  # noqa: F401
 from tests.provider.hostile import ATTACKS, CANARY, PAGE
 from tests.support.canary import RIGHTS, canary, may_have_run, page, question, read_executions
-from tests.support.conversations import claimed
+from tests.support.conversations import Conversation, claimed
 from tests.support.scripted import says, scripted
 from tests.support.turns import begin
 
@@ -48,6 +50,11 @@ def answers() -> Iterator[dict[str, Any]]:
         yield {"calls": CALLS[first : first + AT_ONCE], "rounds": 999}
 
 
+def refuse_all(ada: Conversation) -> None:
+    for approval in pending_approvals_for(ada.row):
+        decide_approval(ada.actor, approval_id=approval.pk, decision=Decision.DENY)
+
+
 async def attack(slug: str, provider: Provider, folder: Path) -> list[Any]:  # noqa: F811
     """What has run."""
     provider.queue.extend(answers())
@@ -59,22 +66,24 @@ async def attack(slug: str, provider: Provider, folder: Path) -> list[Any]:  # n
             "limits": {"tool_calls": 500},
         }
     )
-    await begin(question(1))
+    ada = await begin(question(1))
     client = GuardedClient(allow_origins=frozenset({allowed_origin(provider.base_url)}))
     models = Gateway(GatewayConfig("sk-test", provider.base_url), client=client)
     tools = Toolbox([canary, page], data_dir=folder, client=client)
     plain, _, _ = scripted(says(""))
     try:
-        context = await in_db_thread(lambda: load_context(claimed()))
         services: Services = replace(plain, models=models, tools=tools)
-        end = await TurnRun(replace(context, release=release), services).run()
+        while True:
+            context = await in_db_thread(lambda: load_context(claimed()))
+            if await TurnRun(replace(context, release=release), services).run() is not UnfinishedTurn.PARKED:
+                break
+            # Nobody whom it asks agrees.
+            await in_db_thread(refuse_all, ada)
     finally:
         await tools.aclose()
         await models.aclose()
         await client.aclose()
-    # A turn that asks waits for a person after the first answer that does.
-    calls = 1 + AT_ONCE if end is UnfinishedTurn.PARKED else len(CALLS)
-    assert await in_db_thread(Step.objects.filter(kind="tool").count) == calls, "every call has its step"
+    assert await in_db_thread(Step.objects.filter(kind="tool").count) == len(CALLS), "every call has its step"
     return [one.sent for one in read_executions(folder)]
 
 
