@@ -400,8 +400,8 @@ WORTH_TELLING: list[list[str]] = [
     ["ask for an approval", "park for its approvals", "requeue", "claim", "end"],
     [
         "speak", "ask for an approval", "ask", "ask for a person", "take over", "write as a dead runner", "ask",
-        "reply", "assign to nobody", "reply", "snooze", "ask", "return", "ask", "claim", "speak", "end", "ask for a person",
-        "snooze", "go on with the agent", "ask for a person", "take over", "resolve",
+        "reply", "assign to nobody", "reply", "snooze", "ask", "return", "ask", "claim", "speak", "end",
+        "ask for a person", "snooze", "go on with the agent", "ask for a person", "take over", "resolve",
     ],
     ["ask for an approval", "park for its approvals", "reply", "approve", "go on with the agent", "ask", "claim"],
 ]  # fmt: skip
