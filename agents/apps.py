@@ -179,6 +179,7 @@ class AgentsConfig(AppConfig):
         )
         register_link(NavigationLink("Chat", "/", "chat", USE_CHAT))
         register_entries(
+            Entry("Conversations", 0, "Inbox", "agents.handoff", "inbox", count="admin:agents_handoff_counts"),
             Entry("Conversations", 1, "Sessions", "agents.agentsession", "forum"),
             Entry("Conversations", 2, "Turns", "agents.turn", "sync_alt"),
             Entry("Conversations", 3, "Ratings", "agents.feedback", "thumbs_up_down"),
