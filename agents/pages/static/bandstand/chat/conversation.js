@@ -187,15 +187,34 @@ export class Conversation {
   }
 
   // What people read, in order, along the branch of the head: each question with its turn, its answer and the versions of
-  // both, as {id, head}; what has no turn stands alone.
+  // both, as {id, head}; what has no turn stands alone. `left`: it waits for a person.
   exchanges() {
     const tree = this.#tree;
     const open = this.openTurns;
-    return tree.line(this.head).map((message) => {
+    const line = tree.line(this.head);
+    const left = new Set(this.#left(line));
+    return line.map((message) => {
       const turn = this.turns.get(message.turn) ?? null;
       const position = turn?.status === "queued" ? open.indexOf(turn) : null;
-      return { key: message.id, message, turn, position, answer: tree.answerTo(message), ...this.#versions(tree, message) };
+      const answer = tree.answerTo(message);
+      return { key: message.id, message, turn, position, answer, left: left.has(message), ...this.#versions(tree, message) };
     });
+  }
+
+  // Whether the user has left a message for whoever comes.
+  get hasLeftMessage() {
+    return this.#left(this.#tree.line(this.head)).length > 0;
+  }
+
+  // Messages of `line` for a person who has not come yet. They have no turn, as those that were copied into a fork, where
+  // an answer stands.
+  #left(line) {
+    if (this.handoff?.state !== "pending") return NONE;
+    const since = line.findLastIndex(({ author }) => author === "human") + 1;
+    return line.filter(
+      ({ author, turn }, index) =>
+        index >= since && author === "user" && !turn && (line[index + 1]?.author !== "agent" || line[index + 1].turn),
+    );
   }
 
   // Whether messages between what is loaded and the head are missing: then the window has to be read again.

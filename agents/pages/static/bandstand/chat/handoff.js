@@ -18,7 +18,7 @@ export const personName = (assignee) => assignee ?? NAMELESS;
 
 // What stands above the message box: {words, detail, choices, tone}, or null for nothing. `choices` are of "wait", "message",
 // "withdraw" and "dismiss"; `patient`: the user has chosen to wait.
-export function describeHandoff({ handoff, handoffEnd, offersHandoff }, { patient = false } = {}) {
+export function describeHandoff({ handoff, handoffEnd, offersHandoff, hasLeftMessage }, { patient = false } = {}) {
   if (handoff?.state === "open") {
     return {
       words: `${personName(handoff.assignee)} answers`,
@@ -28,7 +28,7 @@ export function describeHandoff({ handoff, handoffEnd, offersHandoff }, { patien
     };
   }
   if (handoff) {
-    const { detail, choices, tone } = waiting(handoff, patient);
+    const { detail, choices, tone } = waiting(handoff, patient, hasLeftMessage);
     const may = choices.filter((choice) => choice !== "message" || offersHandoff);
     return { words: REQUESTED[handoff.by] ?? "A person was asked to take over.", detail, choices: may, tone };
   }
@@ -36,15 +36,16 @@ export function describeHandoff({ handoff, handoffEnd, offersHandoff }, { patien
   return end ? { words: end(personName(handoffEnd.assignee)), detail: "", choices: ["dismiss"], tone: "end" } : null;
 }
 
-function waiting({ on_duty: onDuty }, patient) {
+function waiting({ on_duty: onDuty }, patient, left) {
   if (onDuty !== false) {
     const there = onDuty ? "Somebody is there and will answer here." : "A person will answer here.";
     return { detail: `${there} Until then the agent goes on.`, choices: ["withdraw"], tone: "waits" };
   }
-  if (patient) {
+  if (patient || left) {
+    const first = left ? "Your message is kept." : "Nobody is there just now.";
     return {
-      detail: "Nobody is there just now. Who comes answers here, also while you are away; until then the agent goes on.",
-      choices: ["message", "withdraw"],
+      detail: `${first} Who comes answers here, also while you are away; until then the agent goes on.`,
+      choices: left ? ["withdraw"] : ["message", "withdraw"],
       tone: "waits",
     };
   }
