@@ -71,7 +71,7 @@ def test_who_asks_reads_who_is_there_and_what_they_may_choose(folder: Path) -> N
         ({**offered, "handoff": pending(), "hasLeftMessage": True}, False),
         ({**offered, "handoff": pending(on_duty=True)}, False),
         ({"handoff": pending("tool")}, False),
-        ({"handoff": pending("rule", on_duty=None)}, False),
+        ({"handoff": {**pending("rule", on_duty=None), "reason": "thumb_down"}}, False),
         ({"handoff": {**pending(), "state": "open", "assignee": "Olga Berg"}}, False),
         ({"handoff": {**pending(), "state": "open"}}, False),
         ({"handoff": None, "handoffEnd": {"reason": "timed_out", "assignee": None}}, False),
@@ -91,7 +91,7 @@ def test_who_asks_reads_who_is_there_and_what_they_may_choose(folder: Path) -> N
     assert (left[1].startswith("Your message is kept."), left[2]) == (True, [GO_ON])
     assert (somebody[1].startswith("Somebody is there"), somebody[2]) == (True, [GO_ON])
     assert (tool[0], tool[2]) == ("The agent has asked for a person.", [WAIT, GO_ON]), "the release offers no message"
-    assert rule[:1] == ["A person was asked to take over."]
+    assert rule[0] == "A person was asked to take over, since you did not like an answer."
     assert (olga[0], olga[2]) == ("Olga Berg answers", [GO_ON])
     assert person[0] == "A person answers"
     assert "Nobody could take over in time." in late[0]

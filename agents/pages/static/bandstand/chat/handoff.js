@@ -6,6 +6,13 @@ const NAMELESS = "A person";
 const REQUESTED = {
   user: "You asked for a person.",
   tool: "The agent has asked for a person.",
+  fallback: "A person was asked to take over, since no model answers just now.",
+};
+// As the reasons of `agents/journal/handoff_rules.py`.
+const RULES = {
+  failed_turns: "A person was asked to take over, since answers have failed.",
+  refused_call: "A person was asked to take over, since a call was refused.",
+  thumb_down: "A person was asked to take over, since you did not like an answer.",
 };
 const ENDS = {
   returned: (name) => `${name} has given the chat back: the agent goes on.`,
@@ -30,10 +37,14 @@ export function describeHandoff({ handoff, handoffEnd, offersHandoff, hasLeftMes
   if (handoff) {
     const { detail, choices, tone } = waiting(handoff, patient, hasLeftMessage);
     const may = choices.filter((choice) => choice !== "message" || offersHandoff);
-    return { words: REQUESTED[handoff.by] ?? "A person was asked to take over.", detail, choices: may, tone };
+    return { words: requestWords(handoff), detail, choices: may, tone };
   }
   const end = ENDS[handoffEnd?.reason]; // who has withdrawn the request need not read so
   return end ? { words: end(personName(handoffEnd.assignee)), detail: "", choices: ["dismiss"], tone: "end" } : null;
+}
+
+function requestWords({ by, reason }) {
+  return (by === "rule" ? RULES[reason] : REQUESTED[by]) ?? "A person was asked to take over.";
 }
 
 function waiting({ on_duty: onDuty }, patient, left) {
