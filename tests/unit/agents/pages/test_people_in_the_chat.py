@@ -72,13 +72,14 @@ def test_who_asks_reads_who_is_there_and_what_they_may_choose(folder: Path) -> N
         ({**offered, "handoff": pending(on_duty=True)}, False),
         ({"handoff": pending("tool")}, False),
         ({"handoff": {**pending("rule", on_duty=None), "reason": "thumb_down"}}, False),
+        ({**offered, "handoff": pending(), "overdue": True}, True),
         ({"handoff": {**pending(), "state": "open", "assignee": "Olga Berg"}}, False),
         ({"handoff": {**pending(), "state": "open"}}, False),
         ({"handoff": None, "handoffEnd": {"reason": "timed_out", "assignee": None}}, False),
         ({"handoff": None, "handoffEnd": {"reason": "returned", "assignee": "Olga Berg"}}, False),
         ({"handoff": None, "handoffEnd": {"reason": "withdrawn", "assignee": None}}, False),
     ]
-    none, nobody, patient, left, somebody, tool, rule, olga, person, late, returned, withdrawn = run(
+    none, nobody, patient, left, somebody, tool, rule, tardy, olga, person, late, returned, withdrawn = run(
         folder, _NOTICES, cases
     )
     assert none is withdrawn is None
@@ -92,9 +93,10 @@ def test_who_asks_reads_who_is_there_and_what_they_may_choose(folder: Path) -> N
     assert (somebody[1].startswith("Somebody is there"), somebody[2]) == (True, [GO_ON])
     assert (tool[0], tool[2]) == ("The agent has asked for a person.", [WAIT, GO_ON]), "the release offers no message"
     assert rule[0] == "A person was asked to take over, since you did not like an answer."
+    assert (tardy[1].startswith("Nobody has come yet."), tardy[2]) == (True, [WAIT, LEAVE, GO_ON])
     assert (olga[0], olga[2]) == ("Olga Berg answers", [GO_ON])
     assert person[0] == "A person answers"
-    assert "Nobody could take over in time." in late[0]
+    assert late[0] == "Nobody came in time. The agent answers what you write."
     assert returned[0] == "Olga Berg has given the chat back: the agent goes on."
 
 
@@ -129,18 +131,20 @@ def test_the_log_says_who_decides_who_answers_and_what_was_left_for_a_person(fol
         ["approval.requested", asked],
         ["approval.decided", {**asked, "decision": "denied", "by": "user"}],
         ["handoff.requested", {"reason": "", "by": "user", "on_duty": False}, None],
+        ["handoff.requested", {"reason": "still_waiting", "by": "system", "on_duty": False}, None],
         ["message.created", {"message": message("d", "user", "c")}, None],
         ["turn.cancelled", {"reason": "handoff"}],
         ["handoff.opened", {"reason": "", "by": "operator", "assignee": "Olga"}, None],
         ["message.created", {"message": message("e", "human", "d")}, None],
         ["handoff.resolved", {"reason": "resolved", "by": "operator"}, None],
     ]
-    asks, decided, requested, left, cancelled, opened, said, resolved = run(
+    asks, decided, requested, tardy, left, cancelled, opened, said, resolved = run(
         folder, _FOLLOWED, {"window": window, "events": events}
     )
     assert (asks["asks"], asks["decided"]) == ([["1"]], [[]])
     assert (decided["asks"], decided["decided"]) == ([[]], [["denied"]])
     assert requested["words"].startswith("You asked for a person. Nobody is there")
+    assert "Nobody has come yet." in tardy["words"]
     assert (requested["left"], left["left"]) == ([], ["d"])
     assert (cancelled["reason"], cancelled["controlled"]) == ("handoff", False)
     assert (opened["controlled"], opened["words"].partition(".")[0]) == (True, "Olga answers")

@@ -60,6 +60,7 @@ export class Conversation {
     this.known = null; // the tree, until a message is added
     this.older = window.older ?? false;
     this.handoff = window.handoff ?? null; // {state, reason, by, on_duty, assignee}: a person is wanted, or answers
+    this.overdue = false; // whether the user has waited as long as the release says, since the page is open
     this.handoffEnd = null; // {reason, assignee}: how the last one ended, while the page is open
     this.offersHandoff = window.offers_handoff ?? false; // whether the user may ask for a person
     this.head = window.session.head ?? window.messages.at(-1)?.id ?? null;
@@ -110,7 +111,8 @@ export class Conversation {
   #moveHandoff(type, data) {
     switch (type) {
       case "handoff.requested":
-        // Who asks once more meets the first request.
+        // Who asks once more meets the first request; the system says that nobody has come.
+        this.overdue = data.by === "system" && Boolean(this.handoff);
         this.handoff ??= { state: "pending", reason: data.reason, by: data.by, on_duty: data.on_duty ?? null, assignee: null };
         this.handoffEnd = null;
         break;
@@ -118,11 +120,13 @@ export class Conversation {
         this.handoff ??= { reason: data.reason, by: data.by, on_duty: null };
         this.handoff = { ...this.handoff, state: "open", assignee: data.assignee };
         this.handoffEnd = null;
+        this.overdue = false;
         break;
       case "handoff.returned":
       case "handoff.resolved":
         this.handoffEnd = { reason: data.reason, assignee: this.handoff?.assignee ?? null };
         this.handoff = null;
+        this.overdue = false;
         break;
     }
   }
@@ -144,6 +148,7 @@ export class Conversation {
 
   #add(message) {
     this.#put(message);
+    if (message.author === "human") this.overdue = false;
     // The server moves the head to a question at once, and to its answer when nothing followed the question meanwhile.
     if (message.author !== "agent" || this.head === message.parent) this.head = message.id;
   }

@@ -17,25 +17,34 @@ const RULES = {
 const ENDS = {
   returned: (name) => `${name} has given the chat back: the agent goes on.`,
   resolved: (name) => `${name} is done: the agent answers what comes next.`,
-  timed_out: () => "Nobody could take over in time. The agent answers what you write; you may ask for a person again.",
+  timed_out: (name) => `${name === NAMELESS ? "Nobody came" : `${name} has not answered`} in time. The agent answers what you write.`,
 };
 const AGAIN = "The agent answers again.";
+
+// Nobody has come for as long as the release says.
+const TARDY = {
+  detail: "Nobody has come yet. You can go on waiting, leave a message, or go on with the agent.",
+  choices: ["wait", "message", "withdraw"],
+  tone: "absent",
+};
 
 export const personName = (assignee) => assignee ?? NAMELESS;
 
 // What stands above the message box: {words, detail, choices, tone}, or null for nothing. `choices` are of "wait", "message",
 // "withdraw" and "dismiss"; `patient`: the user has chosen to wait.
-export function describeHandoff({ handoff, handoffEnd, offersHandoff, hasLeftMessage }, { patient = false } = {}) {
+export function describeHandoff({ handoff, handoffEnd, overdue, offersHandoff, hasLeftMessage }, { patient = false } = {}) {
   if (handoff?.state === "open") {
     return {
       words: `${personName(handoff.assignee)} answers`,
-      detail: "A person reads what you write and answers here. The agent says nothing meanwhile.",
+      detail: overdue
+        ? "You have waited for an answer for a while. You can wait, or go on with the agent."
+        : "A person reads what you write and answers here. The agent says nothing meanwhile.",
       choices: ["withdraw"],
       tone: "human",
     };
   }
   if (handoff) {
-    const { detail, choices, tone } = waiting(handoff, patient, hasLeftMessage);
+    const { detail, choices, tone } = overdue ? TARDY : waiting(handoff, patient, hasLeftMessage);
     const may = choices.filter((choice) => choice !== "message" || offersHandoff);
     return { words: requestWords(handoff), detail, choices: may, tone };
   }
