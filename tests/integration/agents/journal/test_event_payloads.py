@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from accounts.actor import Actor
+from accounts.permissions import user_actor
+from accounts.roles import Role
 from agents.api.schema.events import DATA
 from agents.domain.events import EventType
 from agents.domain.message_parts import text_part
@@ -33,6 +35,8 @@ from agents.sessions import (
     update_session,
     withdraw_feedback,
 )
+from agents.sessions.handoff_control import claim_handoff, reply_as_human, resolve_handoff, return_to_agent
+from agents.sessions.handoffs import request_handoff
 from foundation.db_threads import in_db_thread
 from memory.enums import MemoryScope
 from memory.ownership import OwnerKey
@@ -53,7 +57,7 @@ from tests.support.conversations import (
 from tests.support.declared import check
 from tests.support.event_examples import USAGE
 from tests.support.memories import EMBEDDER, store
-from tests.support.people import agent
+from tests.support.people import agent, person
 from tests.support.scripted import Outcome, calls, for_ever, says, scripted
 from tests.support.turns import A_WHILE, TWO_CALLS, begin, breaks, claim_run, marked, run, start, stop, turn_of, works
 
@@ -259,6 +263,17 @@ def is_folded() -> None:
     assert Event.objects.filter(type=EventType.MESSAGE_DELTA, replaces_from__isnull=False).count() == 1
 
 
+def is_handed_off() -> None:
+    """By a user, by an operator, with a turn that is cut off, and back in both ways."""
+    ada, olga = conversation(), user_actor(person("olga", Role.OPERATOR))
+    request_handoff(ada.actor, session_id=ada.session_id, reason="Help")
+    told(ada)
+    reply_as_human(olga, session_id=ada.session_id, text="Hello", key="k")
+    return_to_agent(olga, session_id=ada.session_id)
+    claim_handoff(olga, session_id=ada.session_id)
+    resolve_handoff(olga, session_id=ada.session_id)
+
+
 def is_made_up() -> None:
     load(turns=400, seed=1, until=datetime(2026, 11, 22, tzinfo=UTC), report=lambda _line: None)
 
@@ -274,6 +289,10 @@ BY_VERBS: dict[Callable[[], None], set[EventType]] = {
     is_changed_and_rated: {EventType.SESSION_UPDATED, EventType.MESSAGE_RATED},
     is_forked: {EventType.MESSAGE_CREATED},
     is_folded: {EventType.MESSAGE_DELTA},
+    is_handed_off: {
+        EventType.HANDOFF_REQUESTED, EventType.HANDOFF_OPENED, EventType.HANDOFF_RETURNED, EventType.HANDOFF_RESOLVED,
+        EventType.TURN_CANCELLED, EventType.MESSAGE_CREATED, EventType.SESSION_UPDATED,
+    },
     is_made_up: {EventType.TURN_COMPLETED, EventType.TURN_FAILED, EventType.TOOL_FAILED},
 }  # fmt: skip
 

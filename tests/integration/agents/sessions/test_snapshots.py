@@ -12,6 +12,9 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.actor import Actor, Scope
+from accounts.models import User
+from accounts.permissions import user_actor
+from accounts.roles import Role
 from agents.domain.events import EventType
 from agents.domain.message_parts import text_part
 from agents.domain.replay import _APPLIERS, _no_change
@@ -38,6 +41,8 @@ from agents.sessions import (
     withdraw_feedback,
 )
 from agents.sessions.export import read_page
+from agents.sessions.handoff_control import claim_handoff, reply_as_human, resolve_handoff, return_to_agent
+from agents.sessions.handoffs import request_handoff
 from agents.sessions.snapshots import build_snapshot
 from foundation.errors import Forbidden, NotFound, Unauthenticated
 from foundation.ids import new_id
@@ -59,6 +64,7 @@ from tests.support.conversations import (
     wait_is_over,
     wake,
 )
+from tests.support.people import person
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -292,6 +298,10 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         wait_is_over(work().turn_id)
         return reap()
 
+    def olga() -> Actor:
+        row = User.objects.filter(username="olga").first() or person("olga", Role.OPERATOR)
+        return user_actor(row)
+
     return [
         lambda: ada.ask("One"), claim, lambda: reason(work(), "H", "m"), lambda: say(work(), "Hel", "lo"),
         lambda: tools(work()), lambda: reason(work(), "So"),
@@ -314,6 +324,13 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         lambda: say(work(), "z"), lambda: fenced_writes.append(work(), [retrying()]), lambda: say(work(), "zz"),
         lambda: park(work(), WaitReason.BUDGET), goes_on, claim, give, claim, lambda: say(work(), "zzz"),
         lambda: answer(work(), "zzz"),
+        lambda: request_handoff(ada.actor, session_id=ada.session_id, reason="Help"),
+        lambda: ada.ask("Seven"), claim, lambda: say(work(), "s"), lambda: ada.ask("Eight"),
+        lambda: claim_handoff(olga(), session_id=ada.session_id), lambda: ada.ask("Nine"),
+        lambda: reply_as_human(olga(), session_id=ada.session_id, text="Hello", key="k"),
+        lambda: return_to_agent(olga(), session_id=ada.session_id), lambda: ada.ask("Ten"), claim,
+        lambda: reply_as_human(olga(), session_id=ada.session_id, text="Me again", key="l"),
+        lambda: resolve_handoff(olga(), session_id=ada.session_id),
     ]  # fmt: skip
 
 
