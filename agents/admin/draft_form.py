@@ -27,7 +27,7 @@ from agents.domain.configuration import (
 )
 from agents.domain.tool_rules import ToolRule, rule_lines
 from agents.models import AgentDraft
-from agents.releases.validation import check_runnable, tool_arguments, tool_names
+from agents.releases.validation import check_runnable, tool_arguments, tool_names, unguarded_tools
 from console.widgets import CheckboxInput, CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 from foundation.graphemes import cut_text
@@ -231,10 +231,9 @@ def _tool_choices(selected: list[str], rules: Mapping[str, ToolRule]) -> Iterato
 
 def _offered_tools(configuration: AgentConfiguration) -> list[OfferedTool]:
     """The installed tools, those of the configuration first, and what else it has a rule for."""
+    unguarded = unguarded_tools(configuration)
     installed = {
-        tool.name: OfferedTool(
-            tool.name, tool_arguments(tool.name), "changes or sends something" if tool.writes else ""
-        )
+        tool.name: OfferedTool(tool.name, tool_arguments(tool.name), _tool_note(tool, tool.name in unguarded))
         for tool in _installed_tools()
     }
     names = dict.fromkeys([name for name in configuration.tools if name in installed] + list(installed))
@@ -244,6 +243,12 @@ def _offered_tools(configuration: AgentConfiguration) -> list[OfferedTool]:
         if name not in installed
     ]
     return [*(installed[name] for name in names), *lost]
+
+
+def _tool_note(tool: Tool, is_unguarded: bool) -> str:
+    if not tool.writes:
+        return ""
+    return "changes or sends something" + (", with values from anywhere and without asking" if is_unguarded else "")
 
 
 def _installed_tools() -> Sequence[Tool]:

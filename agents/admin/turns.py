@@ -42,6 +42,7 @@ from agents.admin.turn_numbers import TURN_NUMBER
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TurnStatus
+from agents.domain.tool_rights import hide_reasons
 from agents.models import Feedback, Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN, VIEW_TRANSCRIPT
 from agents.permissions.transcripts import can_read_transcript
@@ -235,8 +236,10 @@ class StepAdmin(KeysetAdmin):
 
     @admin.display(description="details")
     def display_details(self, step: Step) -> str:
-        """The details without what was sent."""
+        """The details without what was sent, and without names that a model may have chosen."""
         details = {name: value for name, value in step.details.items() if name != "request"}
+        if "right" in details:
+            details["right"] = hide_reasons(details["right"])
         return orjson.dumps(details).decode()
 
 

@@ -239,12 +239,22 @@ def _shorten(reason: RightReason) -> RightReason:
     return replace(reason, text=f"{reason.text[: _MAX_REASON_CHARACTERS - 1]}…")
 
 
-def describe_decision(stored: Mapping[str, Any]) -> str:
-    """A stored decision as a sentence; "" for a call that was simply run."""
-    reasons = "; ".join(str(reason.get("text", "")) for reason in stored.get("reasons", ()))
+def describe_decision(stored: Mapping[str, Any], *, with_reasons: bool = True) -> str:
+    """A stored decision as a sentence; "" for a call that was simply run. The reasons name arguments, and a model may
+    have written their names: `with_reasons` is for those who may read the conversation."""
+    reasons = "; ".join(str(reason.get("text", "")) for reason in stored.get("reasons", ())) if with_reasons else ""
+    because = f", because {reasons}" if reasons else " by the rights of tools"
     match stored.get("decision"):
+        case ToolRight.ASK if stored.get("pass"):
+            return f"Run without asking by a pass; else asked first{because}."
         case ToolRight.ASK:
-            return f"Asked first, because {reasons}."
+            return f"Asked first{because}."
         case ToolRight.DENY:
-            return f"Refused, because {reasons}."
+            return f"Refused{because}."
     return ""
+
+
+def hide_reasons(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored decision for those who may not read the conversation: the rules that applied, and no names."""
+    codes = [{"code": reason.get("code", "")} for reason in stored.get("reasons", ())]
+    return {**stored, "reasons": codes}

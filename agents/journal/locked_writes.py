@@ -326,7 +326,7 @@ def _sum_steps(turn: Turn) -> tuple[BilledUsage, bool]:
         no_input=Count("pk", filter=model_calls & Q(input_tokens=None)),
         no_output=Count("pk", filter=model_calls & Q(output_tokens=None)),
         no_cost=Count("pk", filter=model_calls & Q(cost_usd=None)),
-        asked=Count("pk", filter=Q(result=None, details__right__decision="ask")),
+        asked=Count("pk", filter=Q(result__isnull=True, details__right__decision="ask")),
     )
     usage = BilledUsage(
         None if sums["no_input"] else sums["input"],

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agents.domain.configuration import AgentConfiguration, Installed
+from agents.domain.tool_rules import ToolRight, ToolRule
 from agents.llm.routes import route_error
 from agents.models import Agent
 from foundation.errors import BandstandError
+
+if TYPE_CHECKING:
+    from agents.tools.tool import Tool
 
 
 def unavailable_agents() -> list[tuple[str, str]]:
@@ -38,17 +42,38 @@ def check_runnable(configuration: AgentConfiguration) -> None:
 
 def tool_names() -> frozenset[str]:
     """The names of the tools that are installed here."""
-    return frozenset(_tool_arguments())
+    return frozenset(_tools())
 
 
 def tool_arguments(tool: str) -> Sequence[str]:
     """The names of the arguments of an installed tool, in their order."""
-    return _tool_arguments()[tool]
+    return list(_tools()[tool].arguments.schema["properties"])
+
+
+def unguarded_tools(configuration: AgentConfiguration) -> list[str]:
+    """The tools of a release that change or send something with values that may come from strangers, and nobody is
+    asked; none where strangers have no part in what its model reads."""
+    used = [tool for name in configuration.tools if (tool := _tools().get(name)) is not None]
+    if not configuration.memory.recall and all(tool.trusted_output for tool in used):
+        return []
+    return [
+        tool.name
+        for tool in used
+        if tool.writes and tool.name not in _SELF_GUARDED and _is_unguarded(configuration.rule_of(tool.name))
+    ]
+
+
+# What it remembers after a result of a stranger waits for a review.
+_SELF_GUARDED: Final = frozenset({"remember"})
+
+
+def _is_unguarded(rule: ToolRule | None) -> bool:
+    return rule is None or (rule.right is ToolRight.ALLOW and not rule.minds_sources)
 
 
 @cache
-def _tool_arguments() -> Mapping[str, Sequence[str]]:
+def _tools() -> Mapping[str, Tool]:
     # Imported late: it loads every tool with its libraries, which most processes never need.
     from agents.tools.toolbox import installed_tools
 
-    return {tool.name: list(tool.arguments.schema["properties"]) for tool in installed_tools()}
+    return {tool.name: tool for tool in installed_tools()}

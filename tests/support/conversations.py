@@ -252,6 +252,39 @@ def side_by_side(*calls: Callable[[], T]) -> list[T | Exception]:
     return outcomes  # type: ignore[return-value]  # each thread has put its own
 
 
+def side_by_side_without_pool(*calls: Callable[[], T]) -> list[T | Exception]:
+    """`side_by_side` for more calls than the pool has connections."""
+
+    def with_own_connection(call: Callable[[], T]) -> Callable[[], T]:
+        def run() -> T:
+            connections["default"].close()
+            connections["default"] = wrapper = connections["default"].copy()
+            wrapper.settings_dict["OPTIONS"] = {**wrapper.settings_dict["OPTIONS"], "pool": False}
+            wrapper.ensure_connection()
+            barrier.wait(timeout=30)
+            return call()
+
+        return run
+
+    barrier = threading.Barrier(len(calls))
+    outcomes: list[T | Exception] = []
+    threads = [threading.Thread(target=_collect, args=(with_own_connection(call), outcomes)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return outcomes
+
+
+def _collect(call: Callable[[], T], outcomes: list[T | Exception]) -> None:
+    try:
+        outcomes.append(call())
+    except Exception as error:
+        outcomes.append(error)
+    finally:
+        connections.close_all()
+
+
 class Stalled:
     """A call in a thread of its own, which cannot go on before the caller's transaction ends."""
 

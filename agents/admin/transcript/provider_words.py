@@ -20,7 +20,7 @@ _MAX_LINE = 120
 _NO_NOTES = frozenset(
     {
         "attempt", "cached_tokens", "context", "error", "estimated_output_tokens", "first_token_seconds", "gave_up",
-        "reasoning_tokens", "recall_seconds", "request", "request_id", "seconds",
+        "reasoning_tokens", "recall_seconds", "request", "request_id", "right", "seconds",
     }
 )  # fmt: skip
 

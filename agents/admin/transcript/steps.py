@@ -13,6 +13,7 @@ from agents.admin.transcript.provider_words import describe_error, describe_note
 from agents.admin.transcript.window_use import describe_context, recalled_memories
 from agents.domain.response_fallbacks import NO_ANSWER
 from agents.domain.states import StepKind, StepStatus
+from agents.domain.tool_rights import describe_decision
 from agents.models import Step
 from console.formatting import format_duration, format_money
 from foundation.graphemes import cut_text
@@ -24,9 +25,9 @@ MAX_CHARACTERS: Final = 4_000
 @dataclass(frozen=True, slots=True)
 class TranscriptStep:
     """`status_note`: what the status means for a retry; `error`: the provider's own words; `notes`: what was odd about
-    its answer; `context`: how full the window of the model was; `memories`: the ids of those that it was sent.
-    `request` and `result` are empty without read permission; `sent`: it has asked a model, and what that was sent may
-    be read."""
+    its answer; `right`: why a call was asked about or refused; `context`: how full the window of the model was;
+    `memories`: the ids of those that it was sent. `request` and `result` are empty without read permission; `sent`: it
+    has asked a model, and what that was sent may be read."""
 
     row: Step
     status: SafeString
@@ -35,6 +36,7 @@ class TranscriptStep:
     status_note: str
     error: str
     notes: str
+    right: str
     context: str
     memories: list[str]
     request: str
@@ -52,6 +54,7 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
         status_note=_status_note(step, turn_ended=ended_at is not None),
         error=describe_error(step, readable=readable),
         notes=describe_notes(step.details),
+        right=describe_decision(step.details.get("right") or {}, with_reasons=readable),
         context=describe_context(step),
         memories=recalled_memories(step),
         request=shorten(step.request) if readable and step.kind == StepKind.TOOL else "",

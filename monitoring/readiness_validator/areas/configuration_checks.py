@@ -13,7 +13,7 @@ from agents.domain.usage import costs_nothing
 from agents.engine.prompt import reserve_for_answer
 from agents.llm.gateway import Gateway
 from agents.llm.interface import Usage
-from agents.releases.validation import check_runnable
+from agents.releases.validation import check_runnable, unguarded_tools
 from foundation.errors import BandstandError
 from monitoring.readiness_validator.candidates import ReleaseCandidate
 from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
@@ -69,6 +69,15 @@ def check_candidate(candidate: ReleaseCandidate) -> Iterator[CheckLine]:
         yield lines.warning(
             "instructions", "The agent has no instructions.", "Say in its draft who it is and what it does."
         )
+    if unguarded := unguarded_tools(configuration):
+        yield lines.warning(
+            "rights of tools",
+            f"{', '.join(unguarded)} may change or send something with values that come from strangers, such as a web "
+            "page, and nobody is asked.",
+            "Set in its draft what happens to untrusted values: ask or refuse (docs/people-in-the-loop.md).",
+        )
+    else:
+        yield lines.passed("rights of tools", "No tool changes or sends what strangers wrote without asking.")
     if all(costs_nothing(route) for route in configuration.model_chain):
         yield lines.warning(
             "model",

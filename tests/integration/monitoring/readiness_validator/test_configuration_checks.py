@@ -15,6 +15,7 @@ def test_a_good_configuration_passes() -> None:
     assert outcomes(check(scope(candidate(model_chain=["openai:gpt-5-mini"])))) == {
         "runnable": "passed",
         "instructions": "passed",
+        "rights of tools": "passed",
         "model": "passed",
         "context window": "passed",
         "prices": "passed",
@@ -30,6 +31,19 @@ def test_a_good_configuration_passes() -> None:
         ({"tools": ["no_such_tool"]}, {}, "runnable", "failed"),
         ({"shoe_size": 43}, {}, "runnable", "failed"),
         ({"instructions": " "}, {}, "instructions", "warning"),
+        ({"tools": ["notebook_add", "http_fetch"]}, {}, "rights of tools", "warning"),
+        ({"tools": ["notebook_add"], "memory": {"recall": True}}, {}, "rights of tools", "warning"),
+        ({"tools": ["notebook_add", "clock"]}, {}, "rights of tools", "passed"),
+        ({"tools": ["remember", "http_fetch"]}, {}, "rights of tools", "passed"),
+        (
+            {
+                "tools": ["notebook_add", "http_fetch"],
+                "tool_rights": {"notebook_add": {"right": "allow", "untrusted": "ask"}},
+            },
+            {},
+            "rights of tools",
+            "passed",
+        ),
         ({}, {}, "model", "warning"),
         (
             {"model_chain": ["openai:small"]},

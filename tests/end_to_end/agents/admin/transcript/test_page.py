@@ -157,6 +157,38 @@ def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client)
     assert len(set(re.findall(r'data-key="(tool-[^"]+)"', shown))) == 4
 
 
+def test_a_call_says_why_it_was_refused_or_asked_about_to_those_who_may_read_it(vera: Client) -> None:
+    ada = asked()
+    work = claimed()
+    right = {
+        "decision": "deny",
+        "reasons": [{"code": "untrusted", "text": "`to` may come from a web page", "argument": "to"}],
+    }
+    fenced_writes.advance(
+        work, outcomes=[done(1, "Wait.")], intents=[replace(tool_intent(2, "call_a"), details={"right": right})]
+    )
+    refused = StepOutcome(2, StepStatus.FAILED, {"content": "Refused.", "is_error": True}, "tool_error")
+    fenced_writes.advance(work, outcomes=[refused])
+    fail(work, text="Half an answer")
+    parts = [
+        tool_call_part(call_id="call_a", name="clock", arguments="{}"),
+        tool_result_part(call_id="call_a", content="Refused.", is_error=True),
+    ]
+    Message.objects.filter(turn=ada.turn(), author="agent").update(parts=parts)
+    step = reverse("admin:agents_step_change", args=[Step.objects.get(number=2).pk])
+    trace = reverse("admin:agents_turn_trace", args=[work.turn_id])
+    words = "Refused, because `to` may come from a web page."
+    assert page(vera, address(ada)).count(words) == 2
+    assert words in page(vera, trace)
+    assert "may come from" in page(vera, step)
+    Agent.objects.get().groups.set([Group.objects.create(name="lawyers")])
+    for hidden in (address(ada), trace, step):
+        shown = page(vera, hidden)
+        assert "may come from" not in shown
+        assert "efused by the rights of tools." in shown or hidden == step
+    assert "untrusted" in page(vera, step)
+
+
 def provider_said(work: Claim, words: str, error_class: str = "rate_limit") -> None:
     error = {
         "status": 429, "code": "rpm", "message": words, "retry_after_seconds": 7.0, "request_id": "req_123",

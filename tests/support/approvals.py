@@ -1,0 +1,74 @@
+"""Calls that wait for a person, as a runner leaves them behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+
+from agents.domain.approvals import Decider, Decision
+from agents.domain.states import StepKind
+from agents.journal.approval_writes import NewApproval, advance_asking, park_for_approval, read_approvals
+from agents.journal.claims import Claim
+from agents.journal.fenced_writes import Intent
+from agents.models import Approval
+from agents.sessions.approvals import decide_approval
+from tests.support.conversations import FAR_AHEAD, Conversation, claimed, done
+
+ARGUMENTS = '{"to":"ada"}'
+
+
+def ask_person(
+    work: Claim,
+    *steps: int,
+    decider: Decider = Decider.USER,
+    idempotent: bool = False,
+    hours: int = 24,
+    arguments: str = ARGUMENTS,
+) -> None:
+    """The model has answered with a call for each of these steps, by default one, and each asks."""
+    numbers = steps or (2,)
+    right = {"decision": "ask", "reasons": [{"code": "asks", "text": "it asks"}]}
+    intents = [
+        Intent(number, StepKind.TOOL, "mail", f"c{number}", idempotent, arguments, {"right": right})
+        for number in numbers
+    ]
+    approvals = [
+        NewApproval(number, f"c{number}", "mail", arguments, ["it asks"], decider, hours) for number in numbers
+    ]
+    advance_asking(work, approvals=approvals, outcomes=[done(1)], intents=intents)
+
+
+def wait_for_person(ada: Conversation, *steps: int, **options: Any) -> Claim:
+    """A question whose turn waits for a person."""
+    ada.ask()
+    work = claimed()
+    ask_person(work, *steps, **options)
+    ends = [call.expires_at for call in read_approvals(work, steps or (2,)).values()]
+    assert park_for_approval(work, until=min(ends, default=FAR_AHEAD))
+    return work
+
+
+def approval_of(ada: Conversation, step: int = 2) -> Approval:
+    """The newest approval of a step of this number."""
+    return Approval.objects.filter(agent_session=ada.session_id, step=step).latest("id")
+
+
+def decide(ada: Conversation, decision: Decision = Decision.APPROVE, step: int = 2, **options: Any) -> Approval:
+    """The session's user decides."""
+    return decide_approval(ada.actor, approval_id=approval_of(ada, step).pk, decision=decision, **options)
+
+
+def let_time_pass(ada: Conversation, hours: float) -> None:
+    """All that is written of the approvals and the wait lies so much further back."""
+    with connection.cursor() as cursor:
+        for table, columns, session in (
+            ("agents_approval", ("requested_at", "expires_at", "decided_at"), "agent_session_id"),
+            ("agents_turn", ("available_at", "deadline_at", "lease_expires_at"), "agent_session_id"),
+            ("agents_approvalpass", ("granted_at", "expires_at"), "agent_session_id"),
+        ):
+            moved = ", ".join(f"{column} = {column} - %(by)s * interval '1 hour'" for column in columns)
+            cursor.execute(
+                f"UPDATE {table} SET {moved} WHERE {session} = %(session)s",
+                {"by": hours, "session": ada.session_id},
+            )
