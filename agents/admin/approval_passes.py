@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 
 from accounts.models import User
 from accounts.permissions import user_actor
-from agents.admin.inbox.descriptions import operator_name
 from agents.admin.inbox.inbox_filters import readable_agent_ids
+from agents.admin.inbox.inbox_labels import operator_name
 from agents.models import Agent, ApprovalPass
 from agents.permissions.role_permissions import GRANT_APPROVAL
 from agents.sessions.approvals import MAX_PASS_REASON, end_pass, grant_pass

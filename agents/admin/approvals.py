@@ -14,7 +14,6 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
-from agents.admin.inbox.descriptions import approval_badge, argument_rows, operator_name
 from agents.admin.inbox.inbox_filters import (
     ApprovalAgentFilter,
     ApprovalStateFilter,
@@ -23,6 +22,7 @@ from agents.admin.inbox.inbox_filters import (
     inbox_tabs,
     readable_agent_ids,
 )
+from agents.admin.inbox.inbox_labels import approval_badge, argument_rows, operator_name
 from agents.admin.transcript.steps import shorten
 from agents.domain.approvals import ApprovalState, Decider, Decision
 from agents.models import Approval

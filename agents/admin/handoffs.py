@@ -15,26 +15,26 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
-from agents.admin.inbox.descriptions import (
+from agents.admin.inbox.handoff_actions import HANDOFF_ACTIONS, DutyForm, HandoffAction, operators_on_duty
+from agents.admin.inbox.handoff_page import handoff_page, live_handoff
+from agents.admin.inbox.inbox_filters import (
+    NEWEST_FIRST,
+    HandoffAgentFilter,
+    HandoffSourceFilter,
+    PriorityFilter,
+    SessionUserFilter,
+    ShowFilter,
+    count_waiting,
+    inbox_tabs,
+    readable_agent_ids,
+)
+from agents.admin.inbox.inbox_labels import (
     describe_reason,
     first_reply,
     handoff_badge,
     operator_name,
     priority_badge,
     waiting_time,
-)
-from agents.admin.inbox.handoff_actions import HANDOFF_ACTIONS, DutyForm, HandoffAction, operators_on_duty
-from agents.admin.inbox.handoff_page import handoff_page, live_handoff
-from agents.admin.inbox.inbox_filters import (
-    NEWEST_FIRST,
-    HandoffAgentFilter,
-    PriorityFilter,
-    SessionUserFilter,
-    ShowFilter,
-    SourceFilter,
-    count_waiting,
-    inbox_tabs,
-    readable_agent_ids,
 )
 from agents.admin.inbox.run_handoff_action import run_handoff_action
 from agents.models import Handoff
@@ -77,10 +77,10 @@ class HandoffAdmin(KeysetAdmin):
 
     query_budget = 12
 
-    list_display = ("who", "waits", "display_status", "display_priority", "reply", "why", "display_agent", "requested")
+    list_display = ("who", "waits", "display_status", "reply", "display_priority", "why", "display_agent", "requested")
     list_display_links = ("who",)
     list_select_related = ("agent_session__user", "agent_session__agent", "assignee")
-    list_filter = (ShowFilter, HandoffAgentFilter, SessionUserFilter, PriorityFilter, SourceFilter)
+    list_filter = (ShowFilter, HandoffAgentFilter, SessionUserFilter, PriorityFilter, HandoffSourceFilter)
     list_tabs = inbox_tabs(of_approvals=False)
     list_empty_words = "Nobody waits for a person."
     list_before_template = "console/inbox_head.html"
@@ -120,7 +120,9 @@ class HandoffAdmin(KeysetAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """With who is on duty."""
-        context = {"duty": list(operators_on_duty()[:MOST_ON_DUTY]), "duty_form": DutyForm(), **(extra_context or {})}
+        duty = list(operators_on_duty()[:MOST_ON_DUTY])
+        is_on_duty = any(one.user_id == request.user.pk for one in duty)
+        context = {"duty": duty, "is_on_duty": is_on_duty, "duty_form": DutyForm(), **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def change_view(

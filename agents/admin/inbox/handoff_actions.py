@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from accounts.actor import Actor
 from accounts.models import User
-from agents.admin.inbox.descriptions import operator_name
+from agents.admin.inbox.inbox_labels import operator_name
 from agents.domain.handoffs import HandoffPriority, HandoffState
 from agents.models import AgentSession, Handoff, OperatorDuty
 from agents.permissions.transcripts import can_read_transcript

@@ -17,17 +17,6 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from agents.admin.inbox.descriptions import (
-    argument_rows,
-    describe_reason,
-    first_reply,
-    handoff_badge,
-    is_late,
-    operator_name,
-    priority_badge,
-    waiting_since,
-    waiting_time,
-)
 from agents.admin.inbox.handoff_actions import (
     ASSIGN,
     NOTE,
@@ -37,6 +26,17 @@ from agents.admin.inbox.handoff_actions import (
     HandoffAction,
     answered_by_another,
     is_with,
+)
+from agents.admin.inbox.inbox_labels import (
+    argument_rows,
+    describe_reason,
+    first_reply,
+    handoff_badge,
+    is_late,
+    operator_name,
+    priority_badge,
+    waiting_since,
+    waiting_time,
 )
 from agents.admin.transcript.page import live_changes, transcript_context
 from agents.admin.transcript.steps import shorten
@@ -145,14 +145,14 @@ def _describe_work(session: AgentSession) -> str:
     turns = Turn.objects.filter(agent_session=session, finished_at__isnull=True).order_by("ordinal")
     if (turn := turns.first()) is None:
         return ""
-    others = f", {session.open_turns - 1} more in the queue" if session.open_turns > 1 else ""
+    queue = f", {session.open_turns - 1} more in the queue" if session.open_turns > 1 else ""
     if turn.status == TurnStatus.WAITING:
-        return f"The agent waits for {turn.wait_reason or 'something'}{others}"
+        return f"The agent waits for {turn.wait_reason or 'something'}{queue}"
     if turn.status != TurnStatus.RUNNING:
-        return f"A question of the user: {str(turn.status).replace('_', ' ')}{others}"
+        return f"A question of the user: {str(turn.status).replace('_', ' ')}{queue}"
     step = Step.objects.filter(turn=turn, status=StepStatus.INTENT).order_by("-number").first()
     doing = "thinks" if step is None or step.kind == "model" else f"uses the tool {step.name}"
-    return f"The agent {doing}, for {format_duration(turn.started_at, now())}{others}"
+    return f"The agent {doing}, for {format_duration(turn.started_at, now())}{queue}"
 
 
 def _version(context: Mapping[str, Any]) -> str:
