@@ -48,5 +48,6 @@ async function send(form) {
 }
 
 if (page && "beginAtEnd" in page.dataset && !location.hash) {
-  addEventListener("load", () => scrollTo({ top: document.documentElement.scrollHeight }), { once: true });
+  const end = page.querySelector(".bs-reply") ?? page.querySelector(".bs-case__conversation");
+  addEventListener("load", () => end.scrollIntoView({ block: "end" }), { once: true });
 }
