@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Now
 
 from foundation.ids import new_id
@@ -80,6 +81,7 @@ class Notification(models.Model):
     state = models.CharField(max_length=7, choices=State.choices, default=State.WAITING)
     created_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField(db_default=Now())
+    priority = models.PositiveSmallIntegerField(default=2, help_text="Of its channel's the lowest goes first.")
     attempts = models.PositiveSmallIntegerField(default=0)
     finished_at = models.DateTimeField(null=True)
     replaces = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="replacements")
@@ -91,6 +93,15 @@ class Notification(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["due_at"], name="notification_waiting", condition=Q(state="waiting")),
+            models.Index(
+                fields=["channel", "priority", "created_at"], name="notification_next", condition=Q(state="waiting")
+            ),
+            models.Index(
+                "channel",
+                KeyTransform("incident_key", "content"),
+                name="notification_incident",
+                condition=Q(state="waiting"),
+            ),
             models.Index(fields=["channel", "-id"], name="notification_of_channel"),
             models.Index(fields=["rule", "-id"], name="notification_of_rule"),
             models.Index(fields=["finished_at"], name="notification_failed", condition=Q(state="failed")),
