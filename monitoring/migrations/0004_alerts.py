@@ -336,8 +336,12 @@ class Migration(migrations.Migration):
                 (
                     "address",
                     models.TextField(
-                        blank=True, default="", help_text="E-mail addresses, one per line; or a webhook's URL."
+                        blank=True, default="", help_text="E-mail addresses, one per line; or a URL's origin."
                     ),
+                ),
+                (
+                    "url",
+                    models.TextField(blank=True, default="", editable=False, help_text="A webhook's, encrypted."),
                 ),
                 ("secret", models.TextField(blank=True, default="", editable=False, help_text="Encrypted.")),
                 (

@@ -13,8 +13,9 @@ from foundation.ids import new_id
 class NotificationChannel(models.Model):
     """Where notifications go: e-mail addresses, a Slack webhook, a PagerDuty service, or a webhook of anybody.
 
-    `secret` is encrypted (Slack's URL, PagerDuty's routing key, the signing key of a webhook); it belongs to the origin
-    of `address` and is dropped when that changes. What a channel cannot deliver goes to its `fallback`.
+    `secret` (Slack's URL, PagerDuty's routing key, the signing key of a webhook) and `url` (a webhook's, which may
+    carry a token) are encrypted and belong to the origin in `address`; the secret is dropped when that changes. What a
+    channel cannot deliver goes to its `fallback`.
     """
 
     class Kind(models.TextChoices):
@@ -27,7 +28,8 @@ class NotificationChannel(models.Model):
     name = models.SlugField(max_length=60, unique=True)
     kind = models.CharField(max_length=9, choices=Kind.choices)
     enabled = models.BooleanField(default=True)
-    address = models.TextField(blank=True, default="", help_text="E-mail addresses, one per line; or a webhook's URL.")
+    address = models.TextField(blank=True, default="", help_text="E-mail addresses, one per line; or a URL's origin.")
+    url = models.TextField(blank=True, default="", editable=False, help_text="A webhook's, encrypted.")
     secret = models.TextField(blank=True, default="", editable=False, help_text="Encrypted.")
     fallback = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     for_tests = models.BooleanField(default=False, help_text="Of the readiness validator; no rule may use it.")

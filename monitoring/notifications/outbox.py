@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 from foundation.encryption import SecretUnreadable
 from foundation.graphemes import cut_text
 from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel, Severity
-from monitoring.notifications.channel_secrets import decrypt_secret
+from monitoring.notifications.channel_secrets import decrypt_secret, read_address
 from monitoring.notifications.message import DeliveryOutcome, NotificationMessage, Recipient
 from monitoring.notifications.notification_content import ContentState, NotificationContent
 from monitoring.notifications.retries import concerns_channel, rest_time, retry_delay
@@ -199,14 +199,14 @@ def _recipient(channel: NotificationChannel, *, is_test: bool) -> Recipient:
     if not (channel.enabled or is_test):
         return Recipient(kind, channel.name, channel.address, unusable=SWITCHED_OFF)
     try:
-        secret = decrypt_secret(channel)
+        address, secret = read_address(channel), decrypt_secret(channel)
     except SecretUnreadable as error:
-        return Recipient(kind, channel.name, channel.address, unusable=f"{error} Enter the secret again.")
+        return Recipient(kind, channel.name, channel.address, unusable=f"{error} Enter address and secret again.")
     if not secret and kind is not Kind.EMAIL:
         return Recipient(kind, channel.name, channel.address, unusable="The channel has no secret yet.")
     if not channel.address and kind is Kind.EMAIL:
         return Recipient(kind, channel.name, channel.address, unusable="The channel has no addresses yet.")
-    return Recipient(kind, channel.name, channel.address, secret)
+    return Recipient(kind, channel.name, address, secret)
 
 
 def _message(row: Notification) -> NotificationMessage:
