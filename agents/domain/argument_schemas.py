@@ -100,7 +100,7 @@ def count_values(value: Any) -> int:
 
 
 def argument_path(steps: Sequence[Any]) -> str:
-    """The place of a value in the arguments as people read it, such as `to` or `rows[2].amount`; "" for all."""
+    """The inner_pointer of a value in the arguments as people read it, such as `to` or `rows[2].amount`; "" for all."""
     text = ""
     for step in steps:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
@@ -118,14 +118,16 @@ def _check_keywords(schema: Any, pointer: str, depth: int) -> None:
     if not depth:
         raise InvalidInput(f"A schema is nested at most {MAX_SCHEMA_DEPTH} levels deep.", pointer=pointer)
     for keyword, value in schema.items():
-        place = f"{pointer}/{_escape(keyword)}"
+        keyword_pointer = f"{pointer}/{_escape(keyword)}"
         if keyword not in KEYWORDS:
-            raise InvalidInput(f"The keyword {keyword[:60]!r} is not supported here. {_hint(keyword)}", pointer=place)
+            raise InvalidInput(
+                f"The keyword {keyword[:60]!r} is not supported here. {_hint(keyword)}", pointer=keyword_pointer
+            )
         if keyword == "pattern":
-            _check_pattern(value, place)
+            _check_pattern(value, keyword_pointer)
         elif keyword == "$schema" and value != _DIALECT:
-            raise InvalidInput("The dialect is JSON Schema 2020-12; leave $schema out.", pointer=place)
-        for inner_pointer, inner in _subschemas(keyword, value, place):
+            raise InvalidInput("The dialect is JSON Schema 2020-12; leave $schema out.", pointer=keyword_pointer)
+        for inner_pointer, inner in _subschemas(keyword, value, keyword_pointer):
             _check_keywords(inner, inner_pointer, depth - 1)
 
 

@@ -75,19 +75,19 @@ def read_sources(
     *,
     trusted_tools: Collection[str],
     answer_sources: Mapping[UUID, SourceKind] = NO_ANSWERS,
-    besides: Iterable[SourceKind] = (),
+    other_kinds: Iterable[SourceKind] = (),
     is_cut: bool = False,
 ) -> PromptSources:
     """The sources of a prompt with this `history`, oldest first and with the question last, and the `work` of its turn
     so far.
 
     `trusted_tools` are the tools whose results strangers have no part in; `answer_sources` has the answers of the agent
-    that were made otherwise than in a plain turn of this session; `besides` are the kinds of low trust of what else is
-    in the prompt. `is_cut`: the session has messages before the history, or its earlier prompts had parts that nobody
-    can tell any more.
+    that were made otherwise than in a plain turn of this session; `other_kinds` are the kinds of low trust of what else
+    is in the prompt. `is_cut`: the session has messages before the history, or its earlier prompts had parts that
+    nobody can tell any more.
     """
     reader = _SourceReader(trusted_tools, may_mix=is_cut)
-    for kind in besides:
+    for kind in other_kinds:
         reader.add(PromptSource(kind))
     for item in history:
         if item.author == "agent":

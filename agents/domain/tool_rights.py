@@ -146,8 +146,8 @@ def _judge_sources(
         if right is ToolRight.ALLOW:
             continue
         for path in _untrusted_values({name: item}, schemas, texts):
-            place = argument_path(path)
-            yield right, RightReason("untrusted", f"`{place}` may come from {where}", place)
+            argument = argument_path(path)
+            yield right, RightReason("untrusted", f"`{argument}` may come from {where}", argument)
 
 
 def _untrusted_values(

@@ -79,8 +79,8 @@ def _number(word: str) -> str:
         word = word[:-1]
     else:
         return ""
-    whole, _, fraction = word.partition(".")
-    return word if all(part.isascii() and part.isdigit() for part in (whole, fraction or "0")) else ""
+    integer, _, fraction = word.partition(".")
+    return word if all(part.isascii() and part.isdigit() for part in (integer, fraction or "0")) else ""
 
 
 def _is_separator(character: str) -> bool:

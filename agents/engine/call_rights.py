@@ -62,7 +62,7 @@ class CallRights:
     def _read_sources(self) -> PromptSources:
         """The sources of the prompt that the model has just answered. What it may have had no room for counts, too."""
         context, client = self._context, self._context.client
-        besides = {
+        other_kinds = {
             SourceKind.CLIENT: bool(client.instructions or client.tools or client.json),
             SourceKind.TASK: bool(context.task),
             SourceKind.MEMORIES: not all(memory.is_trusted for memory in self._progress.memories),
@@ -73,7 +73,7 @@ class CallRights:
             self._progress.parts,
             trusted_tools=self._tools.trusted_names,
             answer_sources=context.answer_sources,
-            besides=[kind for kind, is_there in besides.items() if is_there],
+            other_kinds=[kind for kind, is_there in other_kinds.items() if is_there],
             # Notes and memories of earlier turns are in no message.
             is_cut=context.is_cut or remembers(context.release),
         )

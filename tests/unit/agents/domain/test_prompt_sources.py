@@ -73,5 +73,5 @@ def test_results_of_a_clients_tools_are_of_low_trust() -> None:
 
 def test_what_else_is_in_the_prompt_counts_and_taints_earlier_answers() -> None:
     history = item("user", "a"), item("agent", "b"), item("user", "c")
-    sources = read(*history, besides=[SourceKind.MEMORIES, SourceKind.TASK])
+    sources = read(*history, other_kinds=[SourceKind.MEMORIES, SourceKind.TASK])
     assert sources.low_trust == (PromptSource(SourceKind.MEMORIES), PromptSource(SourceKind.TASK), AGENT)
