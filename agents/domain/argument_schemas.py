@@ -73,11 +73,13 @@ def check_schema(schema: Any, pointer: str = "") -> None:
         raise InvalidInput(f"This is no JSON Schema: {error.message[:200]}", pointer=pointer + path)
 
 
-def argument_problems(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+def argument_problems(
+    schema: Mapping[str, Any], arguments: Mapping[str, Any], *, max_values: int = MAX_VALUES
+) -> list[str]:
     """Why `arguments` do not fit a schema that `check_schema` has passed, in words, a few at most; empty if they fit.
-    What cannot be judged does not fit."""
-    if count_values(arguments) > MAX_VALUES:
-        return [f"the arguments have more than {MAX_VALUES:,} values"]
+    What cannot be judged does not fit, such as arguments of more than `max_values` keys and values."""
+    if count_values(arguments) > max_values:
+        return ["there are more values than can be judged"]
     validator = _compile(strict_json.canonical(schema))
     try:
         return [_describe(error) for error in islice(validator.iter_errors(arguments), _MAX_PROBLEMS)]

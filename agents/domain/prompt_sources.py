@@ -51,6 +51,8 @@ class PromptSource:
 
 NO_ANSWERS: Final[Mapping[UUID, SourceKind]] = {}
 _WEB_TOOL: Final = "http_fetch"
+# Strangers do not write its results, and still these hold what was remembered of what they wrote.
+_RECALL_TOOL: Final = "recall"
 _TEXTS: Final = {
     SourceKind.CLIENT: "what the client's program added",
     SourceKind.MEMORIES: "a memory",
@@ -121,6 +123,9 @@ class _SourceReader:
             if part["type"] == "tool_result":
                 # Of a tool that runs where the client does.
                 self.add(PromptSource(SourceKind.TOOL, ", ".join(sorted(self._names.get(part["call_id"], {"client"})))))
+            elif part["type"] != "text":
+                # Whatever it is, the person has not typed it.
+                self.add(PromptSource(SourceKind.CLIENT))
         if text := plain_text(parts):
             self.person_texts.append(text)
 
@@ -130,6 +135,8 @@ class _SourceReader:
         for part in parts:
             if part["type"] == "tool_result":
                 called = names.get(part["call_id"], {"unknown"})
+                if _RECALL_TOOL in called:
+                    self.add(PromptSource(SourceKind.MEMORIES))
                 for name in sorted(called - set(self._trusted_tools)):
                     self.add(PromptSource(SourceKind.TOOL, name))
             elif is_earlier and self._may_mix and part["type"] in ("text", "tool_call"):

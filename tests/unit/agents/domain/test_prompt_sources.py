@@ -39,6 +39,11 @@ def test_results_are_trusted_as_their_tool_is() -> None:
     assert read(question, work=[*call("clock"), *call("http_fetch", "2")]).low_trust == (WEB,)
 
 
+def test_what_was_remembered_is_of_low_trust_also_where_a_tool_brings_it() -> None:
+    sources = read_sources([item("user", "?")], call("recall"), trusted_tools={"recall"})
+    assert sources.low_trust == (PromptSource(SourceKind.MEMORIES),)
+
+
 def test_two_calls_with_one_id_are_trusted_as_the_worse_of_them() -> None:
     calls = [*call("http_fetch")[:1], *call("clock")]
     assert read(item("user", "?"), work=calls).low_trust == (WEB,)
