@@ -135,12 +135,14 @@ class AgentsConfig(AppConfig):
         from accounts.groups import register_group_guard
         from accounts.permissions import register_relation_rights
         from accounts.role_permissions import USE_CHAT
+        from accounts.unattended_work import register_unattended_work
         from agents import health_checks
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
         from agents.permissions.transcripts import group_rights
         from agents.releases import health_checks as release_checks
         from agents.routing import health_checks as route_checks
+        from agents.sessions.turn_schedules import count_active_schedules
         from console.navigation import Entry, NavigationLink, register_entries, register_link
         from health_checks.registry import registry
         from rest.schema.declarations import register_schema
@@ -148,6 +150,7 @@ class AgentsConfig(AppConfig):
         role_permissions.declare()
         register_group_guard(refuse_if_agents_need)
         register_relation_rights(group_rights)
+        register_unattended_work("schedule", count_active_schedules)
         register_audit_targets(
             AuditTarget("agent", "agent", "admin:agents_agent_change"),
             # A draft has its agent's id and page.
@@ -172,6 +175,7 @@ class AgentsConfig(AppConfig):
                     "copies",
                     "turns",
                     "approvals",
+                    "handoffs",
                     "events",
                     "memories",
                     "turn_schedules",
@@ -182,6 +186,7 @@ class AgentsConfig(AppConfig):
         )
         register_link(NavigationLink("Chat", "/", "chat", USE_CHAT))
         register_entries(
+            Entry("Conversations", 0, "Inbox", "agents.handoff", "inbox", count="admin:agents_handoff_counts"),
             Entry("Conversations", 1, "Sessions", "agents.agentsession", "forum"),
             Entry("Conversations", 2, "Turns", "agents.turn", "sync_alt"),
             Entry("Conversations", 3, "Ratings", "agents.feedback", "thumbs_up_down"),

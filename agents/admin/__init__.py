@@ -2,8 +2,10 @@
 
 from agents.admin import (
     agents,
+    approvals,
     bulk_actions,
     events,
+    handoffs,
     memories,
     memory_pools,
     ratings,
@@ -17,8 +19,10 @@ from agents.admin import (
 
 __all__ = [
     "agents",
+    "approvals",
     "bulk_actions",
     "events",
+    "handoffs",
     "memories",
     "memory_pools",
     "ratings",

@@ -74,7 +74,7 @@ class TurnsView(AsyncApiView):
             record_admission(accepted.agent_id, session_uuid, accepted.turn_id, started_at, transport=REST)
             headers = dict(REPLAYED) if accepted.replayed else {}
             if accepted.turn_id is None:
-                return json_response(_serialize_stored(session_uuid, accepted), status=202, headers=headers)
+                return json_response(serialize_stored(session_uuid, accepted), status=202, headers=headers)
             headers["Location"] = reverse("api:turn", args=[accepted.turn_id])
             if long is None or not asks_for_stream(self.http):
                 return await self._finished_or_accepted(actor, accepted, headers, long)
@@ -168,7 +168,7 @@ def _serialize_turn(turn: Turn) -> dict[str, Any]:
     return turn_shape(turn, answer, position=position, approvals=approvals)
 
 
-def _serialize_stored(session_id: UUID, accepted: Accepted) -> dict[str, Any]:
+def serialize_stored(session_id: UUID, accepted: Accepted) -> dict[str, Any]:
     """The JSON for a message without a turn: a human answers in this session."""
     return {
         "id": None,

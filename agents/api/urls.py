@@ -10,6 +10,7 @@ from agents.api.events import EventsView
 from agents.api.export import ExportView
 from agents.api.feedback import FeedbackView
 from agents.api.fork import ForkView
+from agents.api.handoffs import HandoffMessageView, HandoffView
 from agents.api.me import LimitsView
 from agents.api.memories import MemoriesView, MemoryExportView, MemorySearchView, MemoryView
 from agents.api.session_tasks import TasksView, TaskView
@@ -31,6 +32,8 @@ _v1 = [
     path("sessions/<str:session_id>/events", EventsView.as_view(), name="events"),
     path("sessions/<str:session_id>/fork", ForkView.as_view(), name="fork"),
     path("sessions/<str:session_id>/export", ExportView.as_view(), name="export"),
+    path("sessions/<str:session_id>/handoff", HandoffView.as_view(), name="handoff"),
+    path("sessions/<str:session_id>/handoff/message", HandoffMessageView.as_view(), name="handoff-message"),
     path("messages/<str:message_id>/feedback", FeedbackView.as_view(), name="feedback"),
     path("turns/<str:turn_id>", TurnView.as_view(), name="turn"),
     path("turns/<str:turn_id>/cancel", CancelView.as_view(), name="cancel"),

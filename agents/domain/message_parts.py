@@ -63,6 +63,13 @@ def part_notes(part: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+def human_author(parts: Iterable[Mapping[str, Any]]) -> str:
+    """The name of the person who wrote a message in place of the agent, on one line; "A person" where nobody said
+    it."""
+    name = next((str(part["by"]) for part in parts if part.get("by")), "")
+    return " ".join(name.split()) or "A person"
+
+
 def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:
     """The text of a message: its text parts, joined, without the model's reasoning."""
     return "".join(part["text"] for part in parts if part["type"] == "text")

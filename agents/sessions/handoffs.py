@@ -121,7 +121,7 @@ def leave_message(actor: Actor, *, session_id: UUID, text: str, key: str | None 
     `key`, a repeat returns the first outcome. Raises what `accept_message` and `request_handoff` raise.
     """
     actor.require_scope(Scope.CHAT)
-    check_text(text)
+    check_text(text, pointer="/text")
     if key is not None:
         check_key(key)
     own = access_session(actor=actor, session_id=session_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +12,10 @@ from django.db.models.functions import MD5, Cast
 from accounts.actor import Actor
 from agents.domain.message_tree import Node, Tree
 from agents.domain.serialization import message_shape, session_shape
+from agents.domain.states import TurnStatus
+from agents.journal.handoff_writes import handoff_settings
 from agents.journal.queries import consistent_snapshot
-from agents.models import AgentSession, Message
+from agents.models import AgentSession, Handoff, Message, Turn
 from agents.sessions.access import access_session
 from agents.sessions.messages import load_message_tree, session_messages
 from agents.sessions.snapshots import snapshot_handoff, snapshot_turns
@@ -27,11 +29,12 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
     """The last `limit` exchanges on the path to the session's head, or to the message `cursor`, which is excluded; or
     as many as fit into a page.
 
-    `{"seq", "session", "messages", "turns", "branches", "older", "handoff"}`: as in a snapshot, and of the turns those
-    that are open or did not complete. `branches` has, for each question with siblings, all of them as
-    `{"id", "head", "asks"}`, oldest first; setting the session's head to `head` shows that branch, and `asks` is the
+    `{"seq", "session", "messages", "turns", "branches", "older", "handoff", "offers_handoff"}`: as in a snapshot, and
+    of the turns those that are open or did not complete. `branches` has, for each question with siblings, all of them
+    as `{"id", "head", "asks"}`, oldest first; setting the session's head to `head` shows that branch, and `asks` is the
     oldest sibling with equal content: siblings that share it are repeats, the others are edits. `older`: there are
-    earlier exchanges.
+    earlier exchanges. `offers_handoff`: the user may ask for a person. A turn that
+    ended because a person took over has the `reason` "handoff".
 
     Raises `NotFound`, and `InvalidInput` when `cursor` is not a message of the session.
     """
@@ -48,11 +51,23 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
             "seq": session.next_seq - 1,
             "session": session_shape(session),
             "messages": _messages(session, tree, nodes),
-            "turns": snapshot_turns(session, {node.turn: node.id for node in nodes}),
+            "turns": _turns(session, {node.turn: node.id for node in nodes}),
             "branches": _branches(session, tree, nodes),
             "older": len(line) > len(nodes),
             "handoff": snapshot_handoff(session),
+            "offers_handoff": handoff_settings(session).offered,
         }
+
+
+def _turns(session: AgentSession, questions: Mapping[UUID | None, UUID]) -> dict[str, Any]:
+    turns = snapshot_turns(session, questions)
+    if cancelled := [turn_id for turn_id, turn in turns.items() if turn["status"] == TurnStatus.CANCELLED]:
+        # Both in one transaction, by the time at which it began.
+        taken_over = Handoff.objects.filter(agent_session=session, opened_at__isnull=False).values("opened_at")
+        rows = Turn.objects.filter(pk__in=cancelled, finished_at__in=taken_over)
+        for turn_id in rows.order_by().values_list("pk", flat=True):
+            turns[str(turn_id)]["reason"] = "handoff"
+    return turns
 
 
 def _newest(tree: Tree, line: Sequence[Node]) -> Sequence[Node]:

@@ -3,6 +3,7 @@ operators; `agents.sessions.schedule_firing` fires them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -261,6 +262,11 @@ def release_schedule(actor: Actor, *, schedule_id: UUID) -> TurnSchedule:
             _save(schedule)
             record_audit(actor, "turn_schedule.released", target=schedule)
     return schedule
+
+
+def count_active_schedules(user_ids: Collection[int]) -> int:
+    """How many schedules of these users will be fired."""
+    return TurnSchedule.objects.filter(user_id__in=user_ids, next_at__isnull=False).count()
 
 
 def purge_over_schedules() -> int:

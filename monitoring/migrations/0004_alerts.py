@@ -241,7 +241,7 @@ class Migration(migrations.Migration):
                 (
                     "state",
                     models.CharField(
-                        choices=[("waiting", "Waiting"), ("sent", "Sent"), ("failed", "Failed")],
+                        choices=[("waiting", "Waiting"), ("sent", "Sent"), ("failed", "Failed"), ("held", "Held")],
                         default="waiting",
                         max_length=7,
                     ),

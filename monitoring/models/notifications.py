@@ -63,6 +63,8 @@ class Notification(models.Model):
         WAITING = "waiting"
         SENT = "sent"
         FAILED = "failed"
+        # The end of an incident that the channel was sent the beginning of, while it is switched off.
+        HELD = "held"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     channel = models.ForeignKey(

@@ -18,7 +18,7 @@ from monitoring.models import AlertRule, Notification, NotificationChannel
 from monitoring.notifications.channel_input import ChannelInput, check_address, check_name, check_secret
 from monitoring.notifications.channel_secrets import encrypt_secret, has_secret_for, origin_of
 from monitoring.notifications.notification_content import NotificationContent
-from monitoring.notifications.outbox import queue_notification
+from monitoring.notifications.outbox import queue_notification, release_held_ends
 from monitoring.notifications.senders.webhook import make_secret
 from monitoring.role_permissions import ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL, TEST_CHANNEL
 
@@ -45,9 +45,10 @@ def save_channel(
 ) -> SavedChannel:
     """Create a channel, or change `channel_id`, and return it.
 
-    An empty `secret` leaves the present one, unless the address now leads to another origin: then it is dropped. A
-    webhook without one gets a new one. Raises `Forbidden`, `NotFound`, `PreconditionFailed` for a stale version, and
-    `InvalidInput`, also for a channel that is switched on and not complete.
+    One that is switched on is sent the ends that were held for it. An empty `secret` leaves the present one, unless the
+    address now leads to another origin: then it is dropped. A webhook without one gets a new one. Raises `Forbidden`,
+    `NotFound`, `PreconditionFailed` for a stale version, and `InvalidInput`, also for a channel that is switched on and
+    not complete.
     """
     require_permission(actor, CHANGE_CHANNEL if channel_id else ADD_CHANNEL)
     channel = NotificationChannel() if channel_id is None else _lock_channel(channel_id)
@@ -68,6 +69,8 @@ def save_channel(
         return SavedChannel(channel)
     channel.version += 0 if channel_id is None else 1
     _store(channel, is_new=channel_id is None)
+    if channel.enabled and not before["enabled"]:
+        release_held_ends(channel)
     action = "notification_channel.created" if channel_id is None else "notification_channel.changed"
     record_audit(actor, action, target=channel, detail={"kind": channel.kind, "fields": changed})
     return SavedChannel(channel, new_secret)

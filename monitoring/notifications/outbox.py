@@ -211,7 +211,8 @@ def record_outcome(claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
     """Record what came of a delivery: sent, another attempt later, or failed and replaced by the fallback.
 
     A delivery that took longer than its claim is recorded as well, unless it failed and somebody has recorded it as
-    interrupted. A channel that fails rests for a while, and what waits for it keeps its attempts.
+    interrupted. A channel that fails rests for a while, and what waits for it keeps its attempts. One that is switched
+    off keeps the ends of incidents that it was sent the beginning of, until `release_held_ends`.
     """
     rest = timedelta(0) if claim.is_test else rest_time(outcome)
     claimed = NotificationChannel.objects.filter(pk=claim.channel_id, claimed_until=claim.claimed_until)
@@ -227,7 +228,8 @@ def record_outcome(claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
         _finish(rows, State.SENT)
         log.info("notification.sent", channel=claim.recipient.name, notifications=len(rows))
     elif recorded:
-        _retry_or_give_up(rows, outcome)
+        held = _hold_ends(claim, rows) if claim.recipient.unusable == SWITCHED_OFF else set()
+        _retry_or_give_up([row for row in rows if row.pk not in held], outcome)
     _send_ends_after_replacements(rows)
 
 
@@ -238,6 +240,35 @@ def _waiting(channel_id: UUID) -> QuerySet[Notification]:
 
 def _finish(rows: Sequence[Notification], state: State) -> None:
     Notification.objects.filter(pk__in=[row.pk for row in rows]).update(state=state, finished_at=Now())
+
+
+def _hold_ends(claim: DeliveryClaim, rows: Sequence[Notification]) -> set[UUID]:
+    """Hold those of `rows` that end an incident of their channel, and return their ids; nothing else would end it
+    there. If the channel was switched on in between, they are delivered."""
+    beginnings = Notification.objects.filter(
+        channel=claim.channel_id,
+        state=State.SENT,
+        content__state=ContentState.FIRING,
+        content__incident_key__in=[row.content["incident_key"] for row in rows],
+    )
+    begun = set(beginnings.values_list("content__incident_key", flat=True))
+    held = {
+        row.pk
+        for row in rows
+        if row.content.get("state") == ContentState.RESOLVED and row.content["incident_key"] in begun
+    }
+    if held:
+        # Locked, so that whoever switches it on finds them held, or is seen here.
+        channel = NotificationChannel.objects.select_for_update(no_key=True).get(pk=claim.channel_id)
+        if not channel.enabled:
+            Notification.objects.filter(pk__in=held).update(state=State.HELD)
+    return held
+
+
+def release_held_ends(channel: NotificationChannel) -> int:
+    """Queue what was held for a channel while it was switched off; return how many. The caller has locked its row."""
+    held = Notification.objects.filter(channel=channel, state=State.HELD)
+    return held.update(state=State.WAITING, due_at=Now(), attempts=0)
 
 
 def _retry_or_give_up(rows: Sequence[Notification], outcome: DeliveryOutcome) -> None:

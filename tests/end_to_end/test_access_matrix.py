@@ -91,9 +91,11 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     },
     "accounts.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
     "accounts.auditentry": {"see": CONSOLE, "export": OPERATORS},
+    "agents.approval": {"see": CONSOLE},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
     "agents.feedback": {"see": CONSOLE},
+    "agents.handoff": {"see": CONSOLE, "counts": CONSOLE},
     "accounts.outgoingemail": {"see": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.routehealth": {

@@ -138,7 +138,7 @@ COMPONENTS = {
         description="A message without a turn: a human answers in this session.",
     ),
 }
-_STORED = {"id": None, "session": SESSION_ID, "status": "stored", "ordinal": 1, "message": QUESTION_ID}
+STORED = {"id": None, "session": SESSION_ID, "status": "stored", "ordinal": 1, "message": QUESTION_ID}
 OPERATIONS = {
     (TurnsView, "post"): Operation(
         "create_turn",

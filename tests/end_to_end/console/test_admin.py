@@ -17,9 +17,11 @@ from accounts.roles import Role
 from agents.models import (
     Agent,
     AgentSession,
+    Approval,
     BulkAction,
     Event,
     Feedback,
+    Handoff,
     Release,
     RouteHealth,
     Runner,
@@ -45,7 +47,7 @@ from monitoring.models import (
     TraceSettings,
 )
 from scheduling.models import JobRun, Schedule
-from tests.support.console_pages import rate, session_with_a_turn
+from tests.support.console_pages import rate, session_with_a_turn, want_a_person
 from tests.support.consoles import client_of, list_of, page_of
 from tests.support.people import OFFLINE, agent, person
 
@@ -54,7 +56,7 @@ pytestmark = pytest.mark.django_db
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
     OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
-    ReadinessRun,
+    ReadinessRun, Approval, Handoff,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel]
 
@@ -70,6 +72,7 @@ def fill(rows: int) -> None:
     for user, one in zip(users, agents, strict=True):
         session = session_with_a_turn(user, one)
         rate(session)
+        want_a_person(session)
         record_audit(Actor.system("tests"), "agent.created", target=one)
     TurnSchedule.objects.bulk_create(
         TurnSchedule(user=user, agent=one, text="Hi", cron="0 8 * * *", time_zone="UTC")

@@ -47,6 +47,8 @@ DECLARED: dict[str, set[str]] = {
         "until",
         "user",
     },
+    "agents.approval": {"agent", "decider", "state", "user"},
+    "agents.handoff": {"agent", "by", "priority", "show", "user"},
     "agents.bulkaction": {"status__exact", "status__isnull"},
     "agents.event": {"age", "type"},
     "agents.feedback": {"agent", "comment", "of", "release", "since", "until", "value"},

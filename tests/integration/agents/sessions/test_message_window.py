@@ -9,12 +9,16 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.permissions import user_actor
+from accounts.roles import Role
 from agents.models import AgentSession, Message
-from agents.sessions import read_window
+from agents.sessions import cancel_turn, read_window
+from agents.sessions.handoff_control import reply_as_human
 from foundation import page_size
 from foundation.errors import InvalidInput, NotFound
 from foundation.ids import new_id
-from tests.support.conversations import Conversation, answer, claimed, conversation, fail
+from tests.support.conversations import Conversation, answer, claimed, conversation, fail, say
+from tests.support.people import person
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -140,3 +144,22 @@ def test_it_takes_the_same_few_statements_whatever_the_length() -> None:
             window(ada, 2)
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 8
+
+
+def test_it_says_whether_a_person_can_be_asked_for_and_where_one_took_over() -> None:
+    ada = conversation()
+    olga = user_actor(person("olga", Role.OPERATOR))
+    assert (window(ada)["offers_handoff"], window(ada)["handoff"]) == (True, None)
+    ada.ask("one")
+    cancel_turn(ada.actor, turn_id=ada.turn().pk)
+    ada.ask("two")
+    say(claimed(), "Well")
+    reply_as_human(olga, session_id=ada.session_id, text="Here I am", key="1")
+    ada.ask("three")
+    found = window(ada)
+    assert said(found) == ["one", "two", "Well", "Here I am", "three"]
+    assert [(turn["status"], turn.get("reason")) for turn in found["turns"].values()] == [
+        ("cancelled", None), ("cancelled", "handoff"),
+    ]  # fmt: skip
+    assert found["handoff"]["state"] == "open"
+    assert found["messages"][3]["parts"][0]["by"] == "A person"

@@ -12,11 +12,22 @@ import pytest
 from django.db.models import F
 from pytest_django import DjangoAssertNumQueries
 
+from accounts.actor import Actor
 from foundation.clock import now
 from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
+from monitoring.notifications.channel_input import ChannelInput
+from monitoring.notifications.channels import save_channel
 from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.notifier import deliver_due
-from monitoring.notifications.outbox import INTERRUPTED, SKIPPED, claim_deliveries, queue_notification, record_outcome
+from monitoring.notifications.outbox import (
+    INTERRUPTED,
+    SKIPPED,
+    SWITCHED_OFF,
+    claim_deliveries,
+    has_due_notifications,
+    queue_notification,
+    record_outcome,
+)
 from tests.support.notifications import WEBHOOK_SECRET, Receiver, channel, content, queue, receiver
 
 pytestmark = pytest.mark.django_db
@@ -197,6 +208,41 @@ def test_a_channel_that_is_switched_off_sends_nothing_but_tests(there: Receiver)
     assert deliver_due() == 1
     assert [request.json["type"] for request in there.requests] == ["alert.test"]
     assert sorted(errors()) == ["", "The channel is switched off."]
+
+
+def test_the_end_of_what_a_channel_was_sent_waits_until_it_is_switched_on(there: Receiver) -> None:
+    other = channel(Kind.WEBHOOK, there)
+    to = channel(Kind.PAGERDUTY, there, fallback=other)
+    queue(to)
+    assert deliver_due() == 1
+    NotificationChannel.objects.filter(pk=to.pk).update(enabled=False)
+    queue(to, key="event-2", kind=Event.RESOLVED)
+    queue(to, key="event-3", kind=Event.RESOLVED, incident="incident-3")
+    assert deliver_due() == 1  # the fallback's, of the incident whose beginning the channel was not sent
+    rows = Notification.objects.filter(channel=to).order_by("created_at")
+    assert [row.state for row in rows] == [State.SENT, State.HELD, State.FAILED]
+    assert not has_due_notifications()
+    values = ChannelInput(kind=Kind.PAGERDUTY, name=to.name, address="", fallback_id=other.pk)
+    save_channel(Actor.system("tests"), values=values, channel_id=to.pk)
+    assert deliver_due() == 1
+    assert [request.json["event_action"] for request in there.requests if "event_action" in request.json] == [
+        "trigger",
+        "resolve",
+    ]
+
+
+def test_an_end_is_sent_if_its_channel_is_switched_on_meanwhile(there: Receiver) -> None:
+    to = channel(Kind.WEBHOOK, there)
+    queue(to)
+    assert deliver_due() == 1
+    NotificationChannel.objects.update(enabled=False)
+    row = queue(to, key="event-2", kind=Event.RESOLVED)
+    [claim] = claim_deliveries(1)
+    NotificationChannel.objects.update(enabled=True)
+    record_outcome(claim, DeliveryOutcome(error=SWITCHED_OFF, is_permanent=True))
+    row.refresh_from_db()
+    assert row.state == State.WAITING
+    assert deliver_due() == 1
 
 
 def test_a_channel_that_fails_rests_and_what_waits_keeps_its_attempts(there: Receiver) -> None:

@@ -205,7 +205,10 @@ const seen = cases.map(({ window, events }) => {
     head: conversation.head,
     session: { ...conversation.session, head: null },
     messages: [...conversation.messages.values()].sort((a, b) => a.ordinal - b.ordinal),
-    turns: Object.fromEntries(turns.map(({ id, status, shown, error = null }) => [id, { status, shown, error }])),
+    turns: Object.fromEntries(
+      turns.map(({ id, status, shown, approvals, error = null }) => [id, { status, shown, approvals, error }]),
+    ),
+    handoff: conversation.handoff,
   };
 });
 // The text as HTML comes from the server later.
@@ -269,7 +272,14 @@ def as_event(seq: int, one: tuple[EventType, dict[str, Any]]) -> dict[str, Any]:
 
 def as_the_page_has_it(snapshot: Snapshot) -> dict[str, Any]:
     turns = {
-        key: {name: turn[name] for name in ("status", "shown", "error")} for key, turn in snapshot["turns"].items()
+        key: {name: turn[name] for name in ("status", "shown", "approvals", "error")}
+        for key, turn in snapshot["turns"].items()
     }
     session = {**snapshot["session"], "head": None}
-    return {"head": snapshot["session"]["head"], "session": session, "messages": snapshot["messages"], "turns": turns}
+    return {
+        "head": snapshot["session"]["head"],
+        "session": session,
+        "messages": snapshot["messages"],
+        "turns": turns,
+        "handoff": snapshot["handoff"],
+    }

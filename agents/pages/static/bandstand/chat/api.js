@@ -38,6 +38,16 @@ export const deleteSession = async (id) => {
 
 export const exportAddress = (id, format) => `${BASE}/sessions/${id}/export${format === "json" ? "" : `?format=${format}`}`;
 
+export const requestHandoff = (id, reason) => call("POST", `sessions/${id}/handoff`, { body: reason ? { reason } : {} });
+
+export const withdrawHandoff = (id) => call("DELETE", `sessions/${id}/handoff`);
+
+// `key`: the same for each try, so that it is stored once.
+export const leaveMessage = (id, text, key) => call("POST", `sessions/${id}/handoff/message`, { body: { text }, key });
+
+export const decideApproval = (turn, approval, decision, note) =>
+  call("POST", `turns/${turn}/approvals/${approval}`, { body: note ? { decision, note } : { decision } });
+
 export const putFeedback = (message, value, comment) =>
   call("PUT", `messages/${message}/feedback`, { body: comment ? { value, comment } : { value } });
 

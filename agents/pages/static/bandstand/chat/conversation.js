@@ -34,6 +34,16 @@ function show(parts, type, data) {
   }
 }
 
+// Calls of a turn that wait until a person agrees, and what became of them.
+function decide(turn, type, data) {
+  if (type === "approval.requested") {
+    turn.approvals = [...(turn.approvals ?? []), data];
+  } else if (type === "approval.decided") {
+    turn.approvals = (turn.approvals ?? []).filter(({ approval }) => approval !== data.approval);
+    turn.decisions = [...(turn.decisions ?? []), data];
+  }
+}
+
 function extend(parts, type, text) {
   const last = parts.at(-1);
   if (last?.type === type) Object.assign(last, { text: last.text + text, html: null });
@@ -41,7 +51,7 @@ function extend(parts, type, text) {
 }
 
 export class Conversation {
-  // `window`: {seq, session, messages, turns, branches?, older?}, as the server's `read_window`.
+  // `window`: {seq, session, messages, turns, branches?, older?, handoff?, offers_handoff?}, as the server's `read_window`.
   constructor(window) {
     this.session = window.session;
     this.messages = new Map(window.messages.map((message) => [message.id, message]));
@@ -49,6 +59,9 @@ export class Conversation {
     this.branches = new Map(Object.entries(window.branches ?? {}));
     this.known = null; // the tree, until a message is added
     this.older = window.older ?? false;
+    this.handoff = window.handoff ?? null; // {state, reason, by, on_duty, assignee}: a person is wanted, or answers
+    this.handoffEnd = null; // {reason, assignee}: how the last one ended, while the page is open
+    this.offersHandoff = window.offers_handoff ?? false; // whether the user may ask for a person
     this.head = window.session.head ?? window.messages.at(-1)?.id ?? null;
     this.revision = 0;
     this.#touchAll();
@@ -77,12 +90,40 @@ export class Conversation {
       if (message) this.#put({ ...message, feedback: data.feedback });
     } else if (type.startsWith("turn.")) {
       this.#moveTurn(type.slice(5), turnId, data);
+    } else if (type.startsWith("handoff.")) {
+      this.#moveHandoff(type, data);
     } else {
       const turn = this.turns.get(turnId);
       if (!turn) return;
       show(turn.shown, type, data);
+      decide(turn, type, data);
       turn.retrying = type === "model.retrying";
       turn.revision = this.revision;
+    }
+  }
+
+  // Whether a person answers, in place of the agent.
+  get controlled() {
+    return this.handoff?.state === "open";
+  }
+
+  #moveHandoff(type, data) {
+    switch (type) {
+      case "handoff.requested":
+        // Who asks once more meets the first request.
+        this.handoff ??= { state: "pending", reason: data.reason, by: data.by, on_duty: data.on_duty ?? null, assignee: null };
+        this.handoffEnd = null;
+        break;
+      case "handoff.opened":
+        this.handoff ??= { reason: data.reason, by: data.by, on_duty: null };
+        this.handoff = { ...this.handoff, state: "open", assignee: data.assignee };
+        this.handoffEnd = null;
+        break;
+      case "handoff.returned":
+      case "handoff.resolved":
+        this.handoffEnd = { reason: data.reason, assignee: this.handoff?.assignee ?? null };
+        this.handoff = null;
+        break;
     }
   }
 
@@ -111,7 +152,7 @@ export class Conversation {
     let turn = this.turns.get(turnId);
     if (!turn) {
       if (word !== "queued") return;
-      turn = { id: turnId, message: data.message, ordinal: data.ordinal, priority: data.priority, shown: [] };
+      turn = { id: turnId, message: data.message, ordinal: data.ordinal, priority: data.priority, shown: [], approvals: [] };
       this.turns.set(turnId, turn);
     }
     turn.revision = this.revision;
@@ -120,7 +161,7 @@ export class Conversation {
         this.turns.delete(turnId);
         break;
       case "restarted":
-        Object.assign(turn, { status: "running", shown: [], restarted: true, retrying: false });
+        Object.assign(turn, { status: "running", shown: [], decisions: [], restarted: true, retrying: false });
         break;
       case "started":
         turn.status = "running";
@@ -128,7 +169,7 @@ export class Conversation {
       case "failed":
       case "cancelled":
       case "expired":
-        Object.assign(turn, { status: word, shown: [], error: data.error ?? null });
+        Object.assign(turn, { status: word, shown: [], approvals: [], error: data.error ?? null, reason: data.reason ?? null });
         break;
       default:
         Object.assign(turn, { status: word, until: data.until ?? null });

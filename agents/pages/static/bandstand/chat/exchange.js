@@ -2,10 +2,12 @@
 
 import { copy } from "../shared/clipboard.js";
 import { element, icon, setText, toolButton } from "../shared/dom.js";
+import { ApprovalsView } from "./approvals.js";
 import { BranchSwitch } from "./branch-switch.js";
 import { FeedbackView } from "./feedback.js";
+import { personName } from "./handoff.js";
 import { PartsView, plainText } from "./message-parts.js";
-import { QuestionView } from "./question.js";
+import { QuestionView, timeOf } from "./question.js";
 
 const ENDS_WITHOUT_ANSWER = new Set(["failed", "expired", "cancelled"]);
 
@@ -14,6 +16,7 @@ export class ExchangeView {
   constructor(exchange, { actions, renderer }) {
     this.actions = actions;
     this.parts = new PartsView(renderer);
+    this.approvals = new ApprovalsView(actions);
     this.state = element("div", { class: "state" });
     this.feedback = new FeedbackView(actions);
     this.branches = new BranchSwitch("answer", actions.choose);
@@ -25,18 +28,15 @@ export class ExchangeView {
       (this.again = toolButton("Answer again", "retry", () => this.#askAgain())),
       this.feedback.buttons,
     );
+    this.again.classList.add("asks-agent");
     const { author } = exchange.message;
     const own = author === "user";
-    // What a program told the model over /v1 must not look like an answer.
-    this.heading =
-      author === "system"
-        ? element("h2", { class: "note" }, "Instructions from a program")
-        : element("h2", { class: "visually-hidden" }, own ? "Answer" : "Message");
     this.answer = element(
       "article",
-      { class: "answer", hidden: true },
-      this.heading,
+      { class: author === "human" ? "answer answer--human" : "answer", hidden: true },
+      headingOf(exchange.message),
       this.parts.node,
+      this.approvals.node,
       this.state,
       this.tools,
       this.feedback.place,
@@ -54,7 +54,10 @@ export class ExchangeView {
     this.said = answer ?? (this.question ? null : message);
     this.question?.update(exchange);
     const open = Boolean(turn) && !ENDS_WITHOUT_ANSWER.has(turn.status) && !this.said;
-    this.parts.update(this.said ? this.said.parts : (turn?.shown ?? []), open, this.said?.partial === false);
+    const asking = turn?.approvals ?? [];
+    const shown = this.said ? this.said.parts : (turn?.shown ?? []);
+    this.parts.update(shown, open, this.said?.partial === false, asking.map((approval) => approval.call_id));
+    this.approvals.update(open ? turn : null);
     const state = stateOf(turn, this.said);
     this.answer.hidden = !this.said && !state && !turn?.shown.length;
     this.answer.setAttribute("aria-busy", String(open));
@@ -82,7 +85,9 @@ export class ExchangeView {
   }
 
   #drawState(state, { turn, position }) {
-    const shape = JSON.stringify([state, turn?.error, turn?.restarted, turn?.retrying, position, Boolean(this.said), Boolean(turn?.shown.length)]);
+    const { error, reason, restarted, retrying, shown, approvals } = turn ?? {};
+    const asking = approvals?.map(({ who }) => who);
+    const shape = JSON.stringify([state, error, reason, restarted, retrying, position, asking, Boolean(this.said), Boolean(shown?.length)]);
     if (shape === this.shape) return;
     this.shape = shape;
     this.state.replaceChildren(...this.#stateNodes(state, turn, position));
@@ -95,12 +100,13 @@ export class ExchangeView {
       case "running":
         return [beginningAgain(turn), working()].filter(Boolean);
       case "waiting":
-        return [note("Waiting"), working()];
+        return turn.approvals?.length ? [note(waitsForPerson(turn.approvals))] : [note("Waiting"), working()];
       case "retry_wait":
         return [note("The model does not answer just now; trying again soon"), working()];
       case "cancelling":
         return [note("Stopping…")];
       case "cancelled":
+        if (turn.reason === "handoff") return [note(this.said ? "A person took over here" : "A person took over before an answer", "person")];
         return this.said ? [note("Stopped here", "stop")] : [note("Stopped before an answer", "stop"), this.#retryButton()];
       case "expired":
         return [this.#failure("This took too long and was given up.", null)];
@@ -140,13 +146,35 @@ export class ExchangeView {
 
   #retryButton() {
     if (!this.question?.text) return "";
-    return toolButton("Try again", "retry", () => this.#askAgain(), { shown: true });
+    const button = toolButton("Try again", "retry", () => this.#askAgain(), { shown: true });
+    button.classList.add("asks-agent");
+    return button;
   }
 
   #askAgain() {
     const { message } = this.exchange;
     this.actions.ask(plainText(message.parts), message.parent);
   }
+}
+
+// What stands above an answer. What a program told the model over /v1, and what a person wrote, must not look like one of
+// the agent's.
+function headingOf({ author, parts, created_at: at }) {
+  if (author === "system") return element("h2", { class: "note" }, "Instructions from a program");
+  if (author !== "human") return element("h2", { class: "visually-hidden" }, author === "user" ? "Answer" : "Message");
+  return element(
+    "h2",
+    { class: "answer__by" },
+    icon("person"),
+    element("span", { dir: "auto" }, authorName(parts)),
+    element("span", { class: "answer__kind" }, "person"),
+    element("time", { datetime: at }, timeOf(at)),
+  );
+}
+
+// Who wrote a message in place of the agent.
+export function authorName(parts) {
+  return personName(parts.find((part) => part.by)?.by ?? null);
 }
 
 // A message that the log does not show yet.
@@ -175,6 +203,10 @@ function stateOf(turn, said) {
 function waitingWords(position) {
   if (!position) return "Waiting for a free place";
   return position === 1 ? "Waiting: one message is answered first" : `Waiting: ${position} messages are answered first`;
+}
+
+function waitsForPerson(approvals) {
+  return approvals.some(({ who }) => who === "user") ? "Waits for your decision" : "Waits for an operator";
 }
 
 // Why what stood there is gone.

@@ -3,8 +3,12 @@
 import { ask } from "../shared/dialogs.js";
 import { setText } from "../shared/dom.js";
 import * as api from "./api.js";
+import { approvalWords, decisionWords } from "./approvals.js";
 import { Composer } from "./composer.js";
 import { ENDED } from "./conversation.js";
+import { authorName } from "./exchange.js";
+import { HandoffBar } from "./handoff-bar.js";
+import { handoffWords, personName } from "./handoff.js";
 import { LiveConversation } from "./live-conversation.js";
 import { MarkdownRenderer } from "./markdown-renderer.js";
 import { plainText } from "./message-parts.js";
@@ -56,7 +60,14 @@ const sidebar = new Sidebar({
 });
 const transcript = new Transcript(byId("transcript"), {
   renderer: new MarkdownRenderer(),
-  actions: { cancel: (turn) => state.live?.cancel(turn), ask: askAgain, choose, feedback, announce: (words) => announcer.say(words) },
+  actions: {
+    cancel: (turn) => state.live?.cancel(turn),
+    ask: askAgain,
+    decide,
+    choose,
+    feedback,
+    announce: (words) => announcer.say(words),
+  },
 });
 const welcome = new Welcome({ node: byId("welcome"), chosen: drawHeader });
 const viewport = new Viewport({ scroller: byId("scroller"), content: byId("content"), jump: byId("jump"), onTop: loadOlder });
@@ -68,7 +79,17 @@ const composer = new Composer({
   draftName: DRAFT,
   submit: send,
   maySend: () => Boolean(state.openId || welcome.slug),
-  editLast: () => transcript.editLast(),
+  editLast: () => !openConversation()?.controlled && transcript.editLast(),
+});
+const handoffBar = new HandoffBar({
+  node: byId("handoff"),
+  button: byId("ask-person"),
+  actions: {
+    ask: (reason) => forPerson(api.requestHandoff(state.openId, reason), "A person could not be asked."),
+    leave: (text, key) => forPerson(api.leaveMessage(state.openId, text, key), "The message could not be left."),
+    withdraw: () => forPerson(api.withdrawHandoff(state.openId), "The request could not be withdrawn."),
+    done: focusComposer,
+  },
 });
 
 // --- start ---
@@ -210,6 +231,8 @@ function leave() {
   state.pending.clear();
   transcript.clear();
   for (const id of ["welcome", "loading", "stop", "jump"]) byId(id).hidden = true;
+  handoffBar.clear();
+  addressComposer(null);
   banner.hide();
   notice.hide();
   viewport.following = true;
@@ -231,8 +254,20 @@ function logged({ event: type, data }) {
   if (type === "message.completed" || type === "turn.failed") pageTitle.answered();
   if (type === "message.completed") announceAnswer(conversation, plainText(data.message.parts));
   if (type === "turn.failed") announcer.say(`The answer failed. ${data.error?.detail ?? ""}`);
-  if (type === "turn.cancelled") announcer.say("Stopped.");
+  if (type === "turn.cancelled" && data.reason !== "handoff") announcer.say("Stopped.");
+  if (type === "message.created" && data.message.author === "human") {
+    pageTitle.answered();
+    announcer.say(`${authorName(data.message.parts)}: ${plainText(data.message.parts)}`);
+  }
+  if (type === "approval.requested") approvalRequested(data);
+  if (type === "approval.decided") announcer.say(decisionWords(data) ?? "");
+  if (type.startsWith("handoff.")) announcer.say(handoffWords(conversation));
   draw();
+}
+
+function approvalRequested(approval) {
+  announcer.say(approvalWords(approval));
+  if (approval.who === "user") pageTitle.answered();
 }
 
 // An answer that broke off may have no words, only reasoning.
@@ -316,8 +351,17 @@ function drawNow() {
   stopButton.hidden = !open;
   stopButton.disabled = open?.status === "cancelling" || state.live.status !== "live";
   byId("beginning").hidden = conversation.older || !visible.length;
+  handoffBar.update(conversation, Boolean(mayChat));
+  byId("transcript").dataset.controller = conversation.controlled ? "human" : "agent";
+  addressComposer(conversation.controlled ? personName(conversation.handoff.assignee) : null);
   clearTimeout(state.counting);
   if (pending.some(({ counts }) => counts)) state.counting = setTimeout(draw, 1000);
+}
+
+// Say in the message box who reads what is written there: the person `name`; null: the agent.
+function addressComposer(name) {
+  const words = name ? `Write to ${name === personName(null) ? "the person" : name}` : "Write a message";
+  if (byId("text").placeholder !== words) byId("text").placeholder = words;
 }
 
 // --- sending ---
@@ -327,6 +371,7 @@ async function send(text) {
   if (!state.signedOut) notice.hide();
   if (!state.live && !(await makeChat())) return false;
   state.live.send(text);
+  if (openConversation()) openConversation().handoffEnd = null; // who goes on has read it
   const session = openSession();
   if (session) sidebar.spokenIn(session);
   viewport.toEnd();
@@ -366,6 +411,23 @@ function stop() {
   const open = openConversation()?.openTurn;
   if (open && !ENDED.has(open.status) && state.live.cancel(open.id)) stopButton.disabled = true;
   focusComposer();
+}
+
+// --- people ---
+
+// Resolves to whether the server has taken it; the log says what has come of it.
+async function forPerson(answer, words) {
+  try {
+    await answer;
+    return true;
+  } catch (error) {
+    failed(error, words);
+    return false;
+  }
+}
+
+function decide(turn, approval, decision, note) {
+  return forPerson(api.decideApproval(turn, approval, decision, note), "Your decision could not be stored.");
 }
 
 // --- branches and feedback ---

@@ -8,6 +8,7 @@ const SHOWN_CHARS = 4000;
 
 const TOOL_STATES = {
   running: "running…",
+  asking: "waits for a person",
   done: "done",
   failed: "failed",
   unknown: "outcome unknown",
@@ -48,9 +49,9 @@ export class PartsView {
   }
 
   // `live`: the answer is still being written. `whole`: it ended well, so a call without a result was for a program that
-  // talks over /v1.
-  update(parts, live, whole) {
-    const blocks = blocksOf(parts, live ? "running" : whole ? "handed" : "stopped");
+  // talks over /v1. `asking`: the ids of calls that wait until a person agrees.
+  update(parts, live, whole, asking = []) {
+    const blocks = blocksOf(parts, live ? "running" : whole ? "handed" : "stopped", asking);
     blocks.forEach((block, index) => {
       let view = this.views[index];
       if (view?.kind !== block.kind) {
@@ -65,7 +66,7 @@ export class PartsView {
   }
 }
 
-function blocksOf(parts, unanswered) {
+function blocksOf(parts, unanswered, asking) {
   const blocks = [];
   const tools = new Map();
   for (const part of parts) {
@@ -76,7 +77,7 @@ function blocksOf(parts, unanswered) {
     } else if (part.type === "reasoning") {
       blocks.push({ kind: "reasoning", text: part.text });
     } else if (part.type === "tool_call") {
-      const block = { kind: "tool", name: part.name, input: part.arguments, output: null, state: unanswered };
+      const block = { kind: "tool", name: part.name, input: part.arguments, output: null, state: asking.includes(part.id) ? "asking" : unanswered };
       tools.set(part.id, block);
       blocks.push(block);
     } else if (part.type === "tool_result" && tools.has(part.call_id)) {
@@ -167,7 +168,7 @@ class ToolBlock {
     setText(this.gist, gistOf(input));
     setText(this.state, TOOL_STATES[state]);
     this.input.show(pretty(input));
-    this.output.show(output === null ? (state === "running" ? "…" : "None.") : pretty(output));
+    this.output.show(output === null ? (state === "running" || state === "asking" ? "…" : "None.") : pretty(output));
   }
 }
 

@@ -11,7 +11,8 @@ const REASONS = {
 
 export class PendingMessages {
   constructor() {
-    // id → {text, parent, turn?, after, reason?, until?}. `after` is the last ordinal that was known when it was written.
+    // id → {text, parent, stored?, turn?, after, reason?, until?}. `after` is the last ordinal that was known when it was
+    // written. What is stored while a person answers has no turn.
     this.sent = new Map();
   }
 
@@ -21,7 +22,7 @@ export class PendingMessages {
   }
 
   accepted(id, turn) {
-    if (this.sent.has(id)) this.sent.get(id).turn = turn;
+    if (this.sent.has(id)) Object.assign(this.sent.get(id), { turn, stored: true });
   }
 
   // The server asked to send it later. Returns whether its note says why.
@@ -47,7 +48,7 @@ export class PendingMessages {
     const claimed = new Set();
     const items = [];
     for (const [id, item] of this.sent) {
-      const { text, parent, turn, after } = item;
+      const { text, parent, turn, stored, after } = item;
       const match = questions.find(
         (message) =>
           !claimed.has(message.id) &&
@@ -55,7 +56,7 @@ export class PendingMessages {
       );
       if (match) {
         claimed.add(match.id);
-        if (turn) this.sent.delete(id);
+        if (stored) this.sent.delete(id);
       } else {
         items.push({ key: id, text, parent, ...waitNote(item, connected, signedOut) });
       }

@@ -25,6 +25,7 @@ export class QuestionView {
       this.branches.node,
       scheduleNote(message),
     );
+    this.pencil.classList.add("asks-agent");
     this.pencil.hidden = !this.text;
     this.node = element(
       "article",
@@ -119,7 +120,7 @@ function scheduleNote({ parts }) {
   return schedule ? element("a", { class: "question__schedule", href: `/schedules/#${schedule}` }, icon("clock"), "Sent by a schedule") : null;
 }
 
-function timeOf(moment) {
+export function timeOf(moment) {
   const at = new Date(moment);
   const today = at.toDateString() === new Date().toDateString();
   return at.toLocaleString([], today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });

@@ -329,7 +329,7 @@ export class SessionClient extends EventTarget {
 }
 
 // `crypto.randomUUID` exists only on secure origins; a first run is often plain HTTP on a local address.
-function newId() {
+export function newId() {
   if (globalThis.crypto.randomUUID) return globalThis.crypto.randomUUID();
   const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -8,6 +8,7 @@ export class Transcript {
   // `actions`:
   //   cancel(turnId)                       stop a turn
   //   ask(text, parent)                    ask in a branch after the message `parent`
+  //   decide(turnId, approvalId, decision, note)      resolves to whether it is stored
   //   choose({id, head}, {of, step, …})    show another version, of a question or of an answer
   //   feedback(message, feedback|null)     store it; resolves to whether it is stored
   //   announce(words)                      for those who listen

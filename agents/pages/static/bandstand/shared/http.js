@@ -28,10 +28,11 @@ function csrfToken() {
   return document.cookie.split("; ").find((cookie) => cookie.startsWith(name))?.slice(name.length) ?? "";
 }
 
-export async function call(method, path, { body, ifMatch, keepalive = false } = {}) {
+export async function call(method, path, { body, ifMatch, key, keepalive = false } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (ifMatch !== undefined) headers["If-Match"] = `"${ifMatch}"`;
+  if (key !== undefined) headers["Idempotency-Key"] = key;
   if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
   let response;
   try {
