@@ -142,6 +142,7 @@ class AgentsConfig(AppConfig):
         from agents.permissions.transcripts import group_rights
         from agents.releases import health_checks as release_checks
         from agents.routing import health_checks as route_checks
+        from agents.sessions import health_checks as people_checks
         from agents.sessions.turn_schedules import count_active_schedules
         from console.navigation import Entry, NavigationLink, register_entries, register_link
         from health_checks.registry import registry
@@ -196,11 +197,12 @@ class AgentsConfig(AppConfig):
             Entry("Conversations", 7, "Turn schedules", "agents.turnschedule", "schedule"),
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
+            Entry("Agents", 4, "Approval passes", "agents.approvalpass", "verified_user"),
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS, *people_checks.CHECKS)
         for job in JOBS:
             register(job)

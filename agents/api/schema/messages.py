@@ -61,8 +61,9 @@ COMPONENTS = {
             "schedule": described(
                 ID, "Of a question that a schedule of its user sent: that schedule, which may be gone."
             ),
+            "by": described(TEXT, "Of a message of the author `human`: the name of the person who wrote it."),
         },
-        optional=("cut", "fallback", "answered_at", "schedule"),
+        optional=("cut", "fallback", "answered_at", "schedule", "by"),
     ),
     "ReasoningPart": record(
         {
