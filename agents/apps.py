@@ -194,6 +194,7 @@ class AgentsConfig(AppConfig):
             Entry("Conversations", 7, "Turn schedules", "agents.turnschedule", "schedule"),
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
+            Entry("Agents", 4, "Approval passes", "agents.approvalpass", "verified_user"),
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),

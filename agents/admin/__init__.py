@@ -2,6 +2,7 @@
 
 from agents.admin import (
     agents,
+    approval_passes,
     approvals,
     bulk_actions,
     events,
@@ -19,6 +20,7 @@ from agents.admin import (
 
 __all__ = [
     "agents",
+    "approval_passes",
     "approvals",
     "bulk_actions",
     "events",

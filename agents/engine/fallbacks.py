@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 
-from agents.domain.events import EventType, HandoffRequested
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import NO_ANSWER, Fallback, FallbackSituation, next_fallback
 from agents.domain.serialization import moment
@@ -169,9 +168,8 @@ class Fallbacks:
         return FallbackAnswer(Fallback.SIMPLIFIED_RESPONSE, [outcome, self._complete(step)], reply.unsent)
 
     def _hand_off(self, step: StepRecord, reason: str) -> FallbackAnswer:
-        event = NewEvent(EventType.HANDOFF_REQUESTED, HandoffRequested(reason=reason, by="fallback"))
         outcome = self._complete(step, {"text": self._settings.handoff_text})
-        return FallbackAnswer(Fallback.HUMAN_HANDOFF, [outcome], [event], handoff_reason=reason)
+        return FallbackAnswer(Fallback.HUMAN_HANDOFF, [outcome], handoff_reason=reason)
 
     # --- outcomes ---
 

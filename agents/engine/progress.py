@@ -134,6 +134,11 @@ class TurnProgress:
         return any(step.result is not None for step in self._steps)
 
     @property
+    def has_tool_calls(self) -> bool:
+        """Whether the model has called a tool that runs here."""
+        return any(step.kind is StepKind.TOOL for step in self._steps)
+
+    @property
     def has_client_calls(self) -> bool:
         """Whether the last answer of the model calls tools of the client, which must run them: the turn then ends."""
         return any(call["name"] in self._client_tools for call in last_calls(self._steps))

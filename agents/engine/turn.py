@@ -232,6 +232,7 @@ class TurnRun:
             usage=self._progress.usage,
             fallback=fallback,
             handoff_reason=handoff_reason,
+            has_rules=self._has_rules(),
             prompt_hash=None if fallback else self._fallbacks.prompt_hash,
         )
         events = [*self._progress.take_events(), *events]
@@ -299,6 +300,7 @@ class TurnRun:
             error_id=error_id,
             usage=usage,
             fallback=fallback,
+            has_rules=self._has_rules(error_class),
         )
         return await run_last_shielded(
             finish,
@@ -308,6 +310,12 @@ class TurnRun:
             events=[*self._progress.take_events(), *events, *unsent],
             asking=asking,
         )
+
+    def _has_rules(self, error_class: ErrorClass | None = None) -> bool:
+        """Whether the release may ask for a person after this turn, which ends with `error_class` or without one."""
+        rules = self._context.release.handoff
+        after_error = rules.failed_turns is not None and error_class is not None
+        return after_error or (rules.refused_call and self._progress.has_tool_calls)
 
     def _abandon(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:
         """The outcome of an open step of a turn that ends."""

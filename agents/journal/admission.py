@@ -19,6 +19,7 @@ class NewTurn:
     """A message to accept and the turn that will answer it. `parent` is used only when `branch` is set: None then means
     the root of the conversation.
 
+    `for_agent`: it is refused while a person controls the session, since only the agent should answer it.
     `client_options` is what `agents.domain.client_options.dump_options` returns.
     """
 
@@ -35,6 +36,7 @@ class NewTurn:
     priority: Priority
     title: str = ""
     client_options: dict[str, Any] | None = None
+    for_agent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

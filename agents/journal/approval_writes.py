@@ -25,6 +25,7 @@ from agents.journal.fenced_writes import (
     advance_params,
     dump_json,
     fence_params,
+    lock_owned,
     park,
 )
 from agents.journal.locked_writes import (
@@ -37,7 +38,6 @@ from agents.journal.locked_writes import (
 )
 from agents.journal.queries import fetch
 from agents.models import AgentSession, Approval, Step
-from foundation.errors import NotFound
 from foundation.ids import new_id
 
 
@@ -109,21 +109,9 @@ def _read_stored(claim: Claim, steps: Sequence[int]) -> dict[int, StoredCall]:
 
 @transaction.atomic
 def _expire(claim: Claim) -> None:
-    session = _lock_owned(claim)
-    turn = lock_turn(session, claim.turn_id)
+    session, turn = lock_owned(claim)
     overdue = Approval.objects.filter(turn=turn, expires_at__lte=Now())
     end_approvals_locked(session, turn, overdue, state=ApprovalState.EXPIRED)
-
-
-def _lock_owned(claim: Claim) -> AgentSession:
-    """The session, locked, of which this claim owns the turn. Raises `LostTurn`."""
-    try:
-        session = lock_session(claim.session_id)
-    except NotFound:
-        raise LostTurn from None
-    if (session.active_turn_id, session.active_epoch) != (claim.turn_id, claim.epoch):
-        raise LostTurn
-    return session
 
 
 def use_approvals(claim: Claim, steps: Sequence[int]) -> set[int]:
@@ -150,7 +138,7 @@ def park_for_approval(
     The lock comes first: each decision is made under it, so that one that came before is read here, and a later one
     finds the turn parked.
     """
-    _lock_owned(claim)
+    lock_owned(claim)
     if not park(
         claim,
         until=until,

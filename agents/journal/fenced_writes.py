@@ -11,16 +11,21 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.db import transaction
 
+from agents.domain.handoffs import HandoffSource
 from agents.domain.message_parts import Part
 from agents.domain.serialization import moment
 from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.usage import BilledUsage
 from agents.journal import sql
 from agents.journal.claims import Claim
+from agents.journal.handoff_rules import apply_turn_rules_locked
+from agents.journal.handoff_writes import request_handoff_locked
+from agents.journal.locked_writes import lock_session, lock_turn
 from agents.journal.queries import fetch
-from foundation.errors import BandstandError
-from foundation.ids import new_id
+from agents.models import AgentSession, Turn
+from foundation.errors import BandstandError, NotFound
 
 
 class LostTurn(BandstandError):
@@ -70,7 +75,8 @@ class TurnEnd:
     there is no answer, only the terminal status. `provider_extras` are stored with the answer.
 
     `fallback` is what it ends with in place of an answer; for `handoff_reason`, if it is set, a person is asked to take
-    over. `prompt_hash` is set where the answer may be shown again, for an equal one."""
+    over. `has_rules`: the release may say that a person is asked for after such an end. `prompt_hash` is set where the
+    answer may be shown again, for an equal one."""
 
     status: TurnStatus
     question_id: UUID
@@ -85,6 +91,7 @@ class TurnEnd:
     usage: BilledUsage = field(default_factory=BilledUsage)
     fallback: str = ""
     handoff_reason: str = ""
+    has_rules: bool = False
     prompt_hash: bytes | None = None
 
 
@@ -233,18 +240,40 @@ def finish(
     events: Sequence[NewEvent] = (),
     asking: bool = False,
 ) -> FinishedTurn:
-    """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`.
+    """Commit the last outcomes, the last deltas, the answer and the terminal state together, and the request for a
+    person, if the turn makes one. Raises `LostTurn`.
 
     `asking`: calls of the turn may still wait for a person, which ends, too.
     """
+    if not (end.handoff_reason or end.has_rules):
+        return _finish(claim, end, outcomes, events, asking=asking)
+    with transaction.atomic():
+        session, turn = lock_owned(claim)
+        if end.handoff_reason:
+            request_handoff_locked(session, by=HandoffSource.FALLBACK, reason=end.handoff_reason, turn=turn)
+        if end.has_rules and turn.status != TurnStatus.CANCELLING:
+            apply_turn_rules_locked(session, turn, end.status)
+        # Its fence and its seq are those of the locked row, so the request stands in the log before the turn's end.
+        return _finish(claim, end, outcomes, events, asking=asking)
+
+
+def lock_owned(claim: Claim) -> tuple[AgentSession, Turn]:
+    """The session and the turn, locked. Raises `LostTurn` unless this claim owns the turn."""
+    try:
+        session = lock_session(claim.session_id)
+    except NotFound:
+        raise LostTurn from None
+    if (session.active_turn_id, session.active_epoch) != (claim.turn_id, claim.epoch):
+        raise LostTurn
+    return session, lock_turn(session, claim.turn_id)
+
+
+def _finish(
+    claim: Claim, end: TurnEnd, outcomes: Sequence[StepOutcome], events: Sequence[NewEvent], *, asking: bool
+) -> FinishedTurn:
     marks: dict[str, Any] = {}
     if end.fallback or end.prompt_hash:
-        marks = {
-            "fallback": end.fallback or None,
-            "prompt_hash": end.prompt_hash,
-            "handoff": new_id() if end.handoff_reason else None,
-            "handoff_reason": end.handoff_reason,
-        }
+        marks = {"fallback": end.fallback or None, "prompt_hash": end.prompt_hash}
     rows = fetch(
         sql.FINISHES[bool(marks), asking],
         fence_params(claim, events)

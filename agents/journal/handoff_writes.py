@@ -86,6 +86,8 @@ def take_control_locked(session: AgentSession, *, user: User) -> Handoff:
     )
     if session.controller == _HUMAN and (handoff.state, handoff.assignee_id) == (HandoffState.OPEN, user.pk):
         return handoff
+    # A message that was left for people waits as long as it takes, also for whoever has seen it.
+    was_left = handoff.state == HandoffState.PENDING and handoff.last_user_message_at is not None
     changes: list[tuple[str, Mapping[str, Any]]] = []
     if session.controller != _HUMAN:
         if _end_turns_locked(session):
@@ -99,7 +101,7 @@ def take_control_locked(session: AgentSession, *, user: User) -> Handoff:
     handoff.assignee = user
     handoff.opened_at = handoff.opened_at or at
     handoff.snoozed_at = handoff.snoozed_until = None
-    handoff.due_at = _queue_end(session, at) if is_waiting(handoff) else None
+    handoff.due_at = _queue_end(session, at) if is_waiting(handoff) and not was_left else None
     handoff.save()
     append_locked(session, [(EventType.HANDOFF_OPENED, _opened(handoff)), *changes])
     return handoff
@@ -170,9 +172,12 @@ def _opened(handoff: Handoff) -> HandoffOpened:
 
 
 def _show(session: AgentSession, handoff: Handoff, at: datetime) -> None:
-    handoff.state = (HandoffState.OPEN if session.controller == _HUMAN else HandoffState.PENDING).value
+    is_human = session.controller == _HUMAN
+    handoff.state = (HandoffState.OPEN if is_human else HandoffState.PENDING).value
     handoff.snoozed_at = handoff.snoozed_until = None
-    handoff.due_at = _queue_end(session, at) if is_waiting(handoff) else None
+    # While the agent answers, only a message that was left for people waits for their words, and as long as it takes.
+    was_left = not is_human and handoff.last_user_message_at is not None
+    handoff.due_at = _queue_end(session, at) if is_waiting(handoff) and not was_left else None
 
 
 def _queue_end(session: AgentSession, at: datetime) -> datetime:

@@ -294,6 +294,10 @@ def end_locked(
     if error := turn_error(turn):
         end["error"] = error
     events.append((f"turn.{status}", end))
+    if error_class is not None:
+        from agents.journal.handoff_rules import apply_turn_rules_locked  # which is made of what this module has
+
+        apply_turn_rules_locked(session, turn, status)
     append_locked(session, events, turn=turn)
     notify(sql.TURNS_CHANNEL)
 

@@ -390,15 +390,9 @@ _CANCEL_APPROVALS = """, cancelled AS (
 # The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot
 # become "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no
 # text.
-def _finish(
-    *,
-    asking: bool = False,
-    columns: str = "",
-    parts: str = "",
-    if_cancelled: str = "%(end_data)s::jsonb - 'error'",
-) -> str:
-    """The statement with more assignments to the turn's `columns`, more `parts` of its WITH, and the event's data of a
-    turn that was to fail and was cancelled. `asking`: calls of it still wait for a person, which ends with it."""
+def _finish(*, asking: bool = False, columns: str = "", if_cancelled: str = "%(end_data)s::jsonb - 'error'") -> str:
+    """The statement with more assignments to the turn's `columns`, and the event's data of a turn that was to fail and
+    was cancelled. `asking`: calls of it still wait for a person, which ends with it."""
     return f"""
 WITH s AS (
     UPDATE agents_agentsession s
@@ -421,7 +415,7 @@ WITH s AS (
         cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric{columns}
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
-){_CANCEL_APPROVALS if asking else ""}{parts}, m AS (
+){_CANCEL_APPROVALS if asking else ""}, m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, provider_extras, turn_id, parent_id,
                                 partial, supplied_by_client, created_at)
     SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(provider_extras)s::jsonb, %(turn)s,
@@ -445,19 +439,11 @@ SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.n
 """
 
 
-# For the few turns that end with a fallback, or whose answer may become one. A second request of a session for a person
-# meets the first one.
+# For the few turns that end with a fallback, or whose answer may become one.
 _MARKED: Mapping[str, Any] = {
     "columns": """,
         fallback = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(fallback)s END,
         prompt_hash = %(prompt_hash)s::bytea""",
-    "parts": """
-, h AS (
-    INSERT INTO agents_handoff (id, agent_session_id, turn_id, state, requested_by, reason)
-    SELECT %(handoff)s::uuid, s.id, %(turn)s, 'pending', 'fallback', %(handoff_reason)s FROM s
-    WHERE %(handoff)s::uuid IS NOT NULL
-    ON CONFLICT (agent_session_id) WHERE NOT (state = 'resolved') DO NOTHING
-)""",
     "if_cancelled": """(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
 }
 FINISH, FINISH_MARKED = _finish(), _finish(**_MARKED)

@@ -1517,7 +1517,7 @@ class Migration(migrations.Migration):
                     "last_outcome",
                     models.CharField(
                         blank=True,
-                        choices=[("asked", "Asked"), ("stored", "Stored"), ("refused", "Refused")],
+                        choices=[("asked", "Asked"), ("refused", "Refused")],
                         default="",
                         max_length=7,
                     ),

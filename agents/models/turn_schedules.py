@@ -24,7 +24,6 @@ class TurnSchedule(models.Model):
 
     class Outcome(models.TextChoices):
         ASKED = "asked"
-        STORED = "stored"
         REFUSED = "refused"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

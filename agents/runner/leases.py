@@ -15,6 +15,7 @@ from django.db import close_old_connections, connection
 
 from agents.journal import claims
 from agents.models.runners import HeartbeatReply, send_heartbeat
+from agents.runner.handoff_timers import run_handoff_timers
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
 from agents.runner.waker import wake_turns
@@ -23,6 +24,8 @@ from foundation.db_threads import DATABASE_FAULTS
 log = structlog.get_logger(__name__)
 
 REAP_SECONDS = 1.0
+# People do not notice a few seconds: the timers of handoffs run with every third pass of the reaper.
+HANDOFF_PASSES = 3
 LIVENESS_SECONDS = 1.0
 
 
@@ -74,6 +77,7 @@ class LeaseKeeper:
         self._on_lost = on_lost
         self._on_heartbeat = on_heartbeat
         self._renewed_at = time.monotonic()
+        self._passes = 0
         # The renewal must not wait for the reaper, nor the reaper for a slow renewal.
         self._threads = [
             Periodic(name="leases", interval_seconds=heartbeat_seconds, work=self._renew),
@@ -104,8 +108,11 @@ class LeaseKeeper:
         self._on_heartbeat(send_heartbeat(self._runner_id, running=len(turns)))
 
     def _reap(self) -> None:
+        self._passes += 1
         try:
             reap()
+            if self._passes % HANDOFF_PASSES == 0:
+                run_handoff_timers()
         finally:
             wake_turns(self._runner_id)
 

@@ -15,6 +15,7 @@ from agents.llm.gateway import Gateway, GatewayConfig
 from agents.routing.fingerprints import credential_fingerprints
 from agents.routing.guard import ProcessRouteGuard
 from agents.routing.guard_settings import GuardSettings, RouteFigures
+from agents.sessions.handoffs import request_human
 from agents.sessions.storage import guard_session_storage
 from agents.sessions.tool_memory import SessionMemory
 from agents.tools.toolbox import Toolbox
@@ -54,6 +55,7 @@ async def open_services(
         compute_memory_mb=compute_memory_mb,
         guard_storage=guard_session_storage,
         open_memory=SessionMemory,
+        request_human=request_human,
     )
     credentials = credential_fingerprints(models.identities(), pepper=pepper)
     routes = ProcessRouteGuard(credentials, guard, figures=figures_for)

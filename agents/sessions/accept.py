@@ -25,7 +25,7 @@ from agents.journal.locked_writes import (
 )
 from agents.models import AgentSession, Event, Message, Turn
 from agents.permissions.agents import can_use_agent
-from agents.sessions.errors import SessionQueueFull, TurnInProgress
+from agents.sessions.errors import HandedOff, SessionQueueFull, TurnInProgress
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_retry import retry_after_deadlock, retry_after_lost_connection
@@ -217,8 +217,10 @@ def _accept_under_lock(new: NewTurn) -> Accepted:
 
 def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:
     """Accept `new` for a caller that holds the session's lock and has looked for its key. Raises `TurnInProgress`,
-    `SessionQueueFull`."""
+    `SessionQueueFull`, and `HandedOff` for what only the agent should answer."""
     if session.controller == AgentSession.Controller.HUMAN:
+        if new.for_agent:
+            raise HandedOff
         return store_for_human_locked(session, new)
     if (new.when_busy or WhenBusy(session.agent.when_busy)) is WhenBusy.INTERRUPT:
         _interrupt_locked(session)

@@ -46,6 +46,7 @@ from foundation.names import clean_name
 from foundation.sentinels import UNSET, Unset
 from memory.writing import forget_sessions
 from ratelimits import guard_storage
+from rest.idempotency import erase_responses
 
 MAX_TITLE = 200
 MAX_METADATA_BYTES = 16 * 1024
@@ -168,10 +169,12 @@ def delete_expired_sessions(*, limit: int) -> int:
     """Delete up to `limit` expired sessions, oldest first, and return how many.
 
     One that is locked is left for the next run, one that has got a message, through whatever interface, is kept as
-    long as after a client's request, and one that a schedule goes on in as long as that is not over.
+    long as after a client's request, and one that a schedule goes on in, or for which a person is wanted, as long as
+    that is not over.
     """
     expired = AgentSession.objects.filter(
         ~Exists(_schedules_to_come(OuterRef("pk"))),
+        ~Exists(_unresolved_handoffs(OuterRef("pk"))),
         expires_at__lt=Now(),
         open_turns=0,
         updated_at__lt=_unused_since(),
@@ -187,12 +190,18 @@ def _delete_expired(session_id: UUID) -> bool:
         return False
     if session.updated_at >= _unused_since() or _schedules_to_come(session_id).exists():
         return False
+    if _unresolved_handoffs(session_id).exists():
+        return False
     _erase_locked(session)
     return True
 
 
 def _schedules_to_come(session: UUID | OuterRef) -> QuerySet[TurnSchedule]:
     return TurnSchedule.objects.filter(agent_session=session).exclude(IS_OVER)
+
+
+def _unresolved_handoffs(session: UUID | OuterRef) -> QuerySet[Handoff]:
+    return Handoff.objects.filter(agent_session=session).exclude(state=Handoff.State.RESOLVED)
 
 
 def _unused_since() -> datetime:
@@ -222,6 +231,7 @@ def _erase_locked(session: AgentSession) -> None:
     session.delete()
     # Last: whoever remembers its last turn just now has committed by then, or finds it gone.
     forget_sessions([session_id])
+    erase_responses([session_id])
 
 
 def _lock_own_session(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from accounts.actor import Actor, Scope
 from agents.domain.events import EventType, MessageRated
 from agents.domain.serialization import feedback_shape
+from agents.journal.handoff_rules import apply_rating_rule_locked
 from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession, Feedback, Message, Turn
 from agents.sessions.access import access_message
@@ -45,6 +46,8 @@ def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = 
         feedback.value, feedback.comment = value, comment
         feedback.save()
         _log_rating_locked(session, message, feedback)
+        if value < 0 and message.author == Message.Author.AGENT:
+            apply_rating_rule_locked(session)
     return feedback
 
 

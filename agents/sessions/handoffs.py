@@ -24,7 +24,7 @@ from agents.journal.handoff_writes import (
     handoff_settings,
     request_handoff_locked,
 )
-from agents.journal.locked_writes import lock_session
+from agents.journal.locked_writes import lock_session, lock_turn
 from agents.models import AgentSession, Handoff
 from agents.permissions.duty import is_somebody_on_duty
 from agents.sessions.accept import NOT_STORED, Accepted, check_key, find_replay, store_for_human_locked
@@ -32,7 +32,8 @@ from agents.sessions.access import access_session
 from agents.sessions.errors import HandoffNotOffered
 from foundation import strict_json
 from foundation.db_retry import retry_after_deadlock, retry_after_lost_connection
-from foundation.errors import InvalidInput
+from foundation.db_threads import start_in_db_thread
+from foundation.errors import Conflict, InvalidInput
 from foundation.ids import new_id
 from ratelimits import guard_message
 from ratelimits.limiter import consume, rate
@@ -43,6 +44,7 @@ __all__ = [
     "read_handoff",
     "request_handoff",
     "request_handoff_locked",
+    "request_human",
     "withdraw_handoff",
 ]
 
@@ -155,6 +157,30 @@ def _leave(new: NewTurn) -> Accepted:
         if session.controller == AgentSession.Controller.AGENT:
             Handoff.objects.filter(pk=handoff.pk).update(due_at=None, last_user_message_at=session.updated_at)
     return accepted
+
+
+def request_human(session_id: UUID, turn_id: UUID, reason: str) -> str:
+    """Ask for a person on behalf of the agent in its turn, and return words for the model; waits for a database thread.
+    A repeat meets the first request. Raises `Conflict` when the turn is not at work any more."""
+    return str(start_in_db_thread(_request_human, session_id, turn_id, reason).result())
+
+
+@retry_after_deadlock
+def _request_human(session_id: UUID, turn_id: UUID, reason: str) -> str:
+    with transaction.atomic():
+        session = lock_session(session_id)
+        if session.active_turn_id != turn_id:
+            # A person has taken over, or another runner has the turn.
+            raise Conflict("The conversation has gone on without this call.")
+        turn = lock_turn(session, turn_id)
+        reason = _clean_reason(reason)
+        request_handoff_locked(session, by=HandoffSource.TOOL, reason=reason, turn=turn)
+        if is_somebody_on_duty(session.agent_id):
+            return "A person was asked to take over, and will write here. Until then you answer."
+    return (
+        "A person was asked to take over, but nobody is there at the moment. Tell the user so, and that they may wait, "
+        "leave a message, or go on with you."
+    )
 
 
 def describe_handoff(session: AgentSession, handoff: Handoff) -> HandoffStatus:

@@ -206,6 +206,8 @@ def _build_turn(due: DueSchedule) -> NewTurn:
         when_busy=WhenBusy.ENQUEUE,
         priority=Priority.BACKGROUND,
         title=make_title(due.text),
+        # The person who answers just now has not been asked by a clock.
+        for_agent=True,
     )
 
 
@@ -252,9 +254,7 @@ def _record(firing: FiringOutcome) -> dict[str, Any]:
             # Such as a time zone of another machine: it stops, and holds up no other.
             log.warning("schedule.stopped", schedule=str(due.id), fault=fault.detail)
             error = error or f"It has stopped: {fault.detail}"
-    outcome = TurnSchedule.Outcome.REFUSED
-    if accepted is not None:
-        outcome = TurnSchedule.Outcome.STORED if accepted.turn_id is None else TurnSchedule.Outcome.ASKED
+    outcome = TurnSchedule.Outcome.REFUSED if accepted is None else TurnSchedule.Outcome.ASKED
     return {
         "id": due.id,
         "due_at": due.due_at,

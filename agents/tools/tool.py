@@ -37,9 +37,9 @@ class ToolContext:
     """What a tool may know about the call it serves. `step_key` is `turn:step`: the same when a call is repeated.
 
     `data_dir` is where tools may store files; `client` is the HTTP client; `memory` is what is remembered of the turn's
-    user. Each may be None. A tool that stores something calls `guard_storage` with the number of bytes first: it raises
-    when the user may store no more today. `user_id` is whose turn it is: people take turns at the places of isolated
-    tools.
+    user; `request_human` asks for a person, for a reason, and returns words for the model. Each may be None. A tool
+    that stores something calls `guard_storage` with the number of bytes first: it raises when the user may store no
+    more today. `user_id` is whose turn it is: people take turns at the places of isolated tools.
     """
 
     session_id: UUID
@@ -50,6 +50,7 @@ class ToolContext:
     guard_storage: Callable[[int], None] = field(default=_unlimited, repr=False)
     user_id: int | None = None
     memory: TurnMemory | None = field(default=None, repr=False)
+    request_human: Callable[[str], str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

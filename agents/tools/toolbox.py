@@ -24,6 +24,8 @@ from foundation.http import GuardedClient
 GuardStorage: TypeAlias = Callable[[UUID, int], None]
 # Takes the session, the turn, the number of the step, and the names of the tools whose results can be trusted.
 OpenMemory: TypeAlias = Callable[[UUID, UUID, int, frozenset[str]], TurnMemory]
+# Takes the session, the turn and the reason; returns words for the model.
+RequestHuman: TypeAlias = Callable[[UUID, UUID, str], str]
 
 ENTRY_POINTS = "bandstand.tools"
 
@@ -69,10 +71,12 @@ class Toolbox:
         compute_memory_mb: int = DEFAULT_MEMORY_MB,
         guard_storage: GuardStorage | None = None,
         open_memory: OpenMemory | None = None,
+        request_human: RequestHuman | None = None,
     ) -> None:
         """Without `tools`, the installed ones. `client` is closed by its owner; without one the toolbox creates its
         own. `compute_memory_mb` is what one call of an isolated tool may use. `guard_storage` counts bytes that a
-        session's user stores, called in a thread of a tool; `open_memory` makes the memory of a call."""
+        session's user stores, called in a thread of a tool; `open_memory` makes the memory of a call; `request_human`
+        asks for a person, in a thread of a tool, too."""
         self._tools = {tool.name: tool for tool in (installed_tools() if tools is None else tools)}
         self._data_dir = data_dir
         self._client = client or GuardedClient()
@@ -80,6 +84,7 @@ class Toolbox:
         self._pool = open_pool(self._tools.values(), memory_mb=compute_memory_mb)
         self._guard_storage = guard_storage
         self._open_memory = open_memory
+        self._request_human = request_human
         self._trusted = frozenset(name for name, tool in self._tools.items() if tool.trusted_output)
 
     @property
@@ -120,6 +125,8 @@ class Toolbox:
             context = replace(context, guard_storage=partial(self._guard_storage, session_id))
         if self._open_memory is not None:
             context = replace(context, memory=self._open_memory(session_id, turn_id, step, self._trusted))
+        if self._request_human is not None:
+            context = replace(context, request_human=partial(self._request_human, session_id, turn_id))
         return await call_tool(name, arguments, context, allowed=allowed, tools=self._tools, pool=self._pool)
 
     async def aclose(self) -> None:

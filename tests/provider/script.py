@@ -24,9 +24,10 @@ class Script:
     `[[provider tokens=50 fault=cut after=5]]` (later sources win). Times are milliseconds, `tps` is tokens per second
     (0: all at once). `calls` is `[[name, arguments], …]`, where arguments that are text are sent as they are; `tool`,
     `args` and `parallel` are the short form of the same. A call is asked for until the conversation holds `rounds`
-    answers with calls since the user spoke. `after` is how many tokens precede a fault in the stream; with `in_round`
-    it comes only when the conversation holds so many answers with calls. `usage`: yes, no, early (also before the first
-    word) or wrong (no counts at all). With `flaky` so many of a hundred answers have one fault or another.
+    answers with calls since the user spoke; with `ids` one, all calls of an answer have the same id. `after` is how
+    many tokens precede a fault in the stream; with `in_round` it comes only when the conversation holds so many answers
+    with calls. `usage`: yes, no, early (also before the first word) or wrong (no counts at all). With `flaky` so many
+    of a hundred answers have one fault or another.
     """
 
     tokens: int = 50
@@ -49,6 +50,7 @@ class Script:
     parallel: int = 1
     calls: tuple[tuple[str, Any], ...] = ()
     rounds: int = 1
+    ids: str = "counted"
 
     def pieces(self) -> tuple[str, ...]:
         """The text, token by token."""

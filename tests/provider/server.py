@@ -96,6 +96,8 @@ class Provider:
     """
 
     check: Callable[[dict[str, Any]], None] | None = None
+    # The settings for the body of a request, if it is a model with a will of its own.
+    choose: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     queue: deque[dict[str, Any]] = field(default_factory=deque)
     # It counts requests then, and says so in its headers.
@@ -241,7 +243,8 @@ class _Connection(asyncio.Protocol):
                 self._reply(400, {"error": {"message": words, "type": "invalid_request_error", "code": None}})
                 return
             once = self.provider.queue.popleft() if self.provider.queue else {}
-            script = self._weather(script_for(body, {**self.provider.defaults, **once}))
+            own = self.provider.choose(body) if self.provider.choose is not None else {}
+            script = self._weather(script_for(body, {**self.provider.defaults, **own, **once}))
         except (ValueError, TypeError, KeyError) as error:
             self._reply(400, {"error": {"message": str(error), "type": "invalid_request_error", "code": "unreadable"}})
             return

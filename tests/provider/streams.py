@@ -109,7 +109,16 @@ def _call_deltas(script: Script) -> list[dict[str, Any]]:
         text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
         function = {"name": name, "arguments": ""}
         heads.append(
-            {"tool_calls": [{"index": index, "id": f"call_{index}", "type": "function", "function": function}]}
+            {
+                "tool_calls": [
+                    {
+                        "index": index,
+                        "id": "call_0" if script.ids == "one" else f"call_{index}",
+                        "type": "function",
+                        "function": function,
+                    }
+                ]
+            }
         )
         step = max(1, len(text) // 3)
         rows.append([(index, text[start : start + step]) for start in range(0, len(text), step)])

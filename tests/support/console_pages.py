@@ -14,6 +14,7 @@ from agents.models import (
     Agent,
     AgentSession,
     Approval,
+    ApprovalPass,
     BulkAction,
     Event,
     Feedback,
@@ -118,6 +119,9 @@ def want_a_person(session: AgentSession) -> Handoff:
         reasons=["`to` came from a web page"],
         decider="operator",
         expires_at=now() + timedelta(hours=24),
+    )
+    ApprovalPass.objects.create(
+        agent=session.agent, tool="pay", user=session.user, reason="A test", expires_at=now() + timedelta(hours=1)
     )
     HandoffNote.objects.create(agent_session=session, author=session.user, text="Be kind.")
     return Handoff.objects.create(

@@ -143,7 +143,7 @@ class PriorityFilter(FieldFilter):
         return Q(priority=names[require_choice(value, list(names))].value)
 
 
-class SourceFilter(ChoiceFilter):
+class HandoffSourceFilter(ChoiceFilter):
     """By who wanted a person."""
 
     title, parameter_name, column = "asked by", "by", "requested_by"
@@ -161,8 +161,8 @@ class ApprovalStateFilter(FieldFilter):
         super().__init__(request, *args)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        others = [state for state in ApprovalState if state is not ApprovalState.PENDING]
-        return [("waiting", "waiting"), ("decided", "decided"), *((state.value, state.value) for state in others)]
+        decided = [(state.value, state.value) for state in ApprovalState if state is not ApprovalState.PENDING]
+        return [("waiting", "waiting"), ("decided", "decided"), *decided]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if not self.selected() and not self._is_search:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from agents.admin.inbox.descriptions import describe_outcome, describe_reason, operator_name
+from agents.admin.inbox.inbox_labels import describe_outcome, describe_reason, operator_name
 from agents.domain.events import EventType
 from agents.models import AgentSession, Event, HandoffNote, Message
 
@@ -92,10 +92,10 @@ class _Places:
 def _describe(event_type: str, data: Mapping[str, Any]) -> str:
     match event_type:
         case EventType.HANDOFF_REQUESTED:
-            nobody = " Nobody was on duty." if data.get("on_duty") is False else ""
-            return f"A person was asked for. {describe_reason(data.get('by', ''), data.get('reason', ''))}.{nobody}"
+            nobody = "; nobody was on duty" if data.get("on_duty") is False else ""
+            return f"A person was asked for: {describe_reason(data.get('by', ''), data.get('reason', ''))}{nobody}"
         case EventType.HANDOFF_OPENED:
-            return f"{data.get('assignee') or 'An operator'} took over: a person answers from now on."
+            return f"{data.get('assignee') or 'An operator'} took over: a person answers from now on"
         case EventType.HANDOFF_RETURNED:
-            return f"The agent answers again: {describe_outcome(data.get('reason', ''))}."
-    return f"Closed: {describe_outcome(data.get('reason', ''))}. The agent answers what comes next."
+            return f"The agent answers again: {describe_outcome(data.get('reason', ''))}"
+    return f"Closed: {describe_outcome(data.get('reason', ''))}. The agent answers what comes next"

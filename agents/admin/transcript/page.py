@@ -24,8 +24,9 @@ from agents.admin.turn_actions import TURN_ACTIONS
 from agents.admin.turn_numbers import turn_numbers
 from agents.domain.events import EventType
 from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Handoff, Message, Turn, UtilityCall
-from agents.permissions.role_permissions import FORK_SESSION, VIEW_NOTE
+from agents.permissions.role_permissions import ANSWER_HANDOFF, FORK_SESSION, VIEW_NOTE
 from agents.permissions.transcripts import can_read_transcript
+from agents.sessions.approvals import pending_approvals_for
 from console.formatting import format_money, format_tokens
 from console.keyset_changelist import parse_uuid
 from console.views import NamedRow, console_page
@@ -63,6 +64,8 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         live=reverse("admin:agents_agentsession_live", args=[session.pk]),
         session_actions=_session_actions(request, model_admin, session),
         can_fork=readable and request.user.has_perm(FORK_SESSION),
+        open_approvals=pending_approvals_for(session) if readable and session.open_turns else (),
+        can_take_over=readable and request.user.has_perm(ANSWER_HANDOFF),
     )
 
 

@@ -98,11 +98,14 @@ COMPONENTS = {
             "fired_at": described(MOMENT, "When it was."),
             "outcome": choice(
                 *TurnSchedule.Outcome.values,
-                description="`stored`: without a turn, since a person answers in that session; `refused`: see `error`.",
+                description="`refused`: see `error`.",
             ),
             "session": described(or_null(ID), "Where it was asked."),
             "turn": described(or_null(ID), "The turn that answers."),
-            "error": described(or_null(TEXT), "Why it was refused: your rights and limits of that moment."),
+            "error": described(
+                or_null(TEXT),
+                "Why it was refused: your rights and limits of that moment, or that a person answers there.",
+            ),
         }
     ),
     "SchedulePage": page_schema(ref("Schedule")),

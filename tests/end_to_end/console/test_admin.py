@@ -18,6 +18,7 @@ from agents.models import (
     Agent,
     AgentSession,
     Approval,
+    ApprovalPass,
     BulkAction,
     Event,
     Feedback,
@@ -56,7 +57,7 @@ pytestmark = pytest.mark.django_db
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
     OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
-    ReadinessRun, Approval, Handoff,
+    ReadinessRun, Approval, ApprovalPass, Handoff,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel]
 
@@ -183,7 +184,7 @@ def test_platform_rows_cannot_be_added_changed_or_deleted(model: Any) -> None:
     name = f"{model._meta.app_label}_{model._meta.model_name}"
     before = model.objects.filter(pk=row.pk).values().get()
     assert owner.get(page_of(row)).status_code == 200
-    assert model in {ApiKey, Silence} or owner.get(reverse(f"admin:{name}_add")).status_code == 403
+    assert model in {ApiKey, ApprovalPass, Silence} or owner.get(reverse(f"admin:{name}_add")).status_code == 403
     assert owner.post(page_of(row), {"title": "x", "status": "completed"}).status_code == 403
     assert owner.post(reverse(f"admin:{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
     owner.post(list_of(model), {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})

@@ -247,7 +247,8 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     # the path of turns with tools, and of turns that change hands
     run_tools: 1,
     read_context_of_a_turn_begun_before: 2,
-    finish_with_a_fallback: 1,
+    # with the request for a person, and whether somebody is on duty
+    finish_with_a_fallback: 13,
     # the beat of a runner, whatever it runs
     claim_many: 1,
     claim_nothing: 1,

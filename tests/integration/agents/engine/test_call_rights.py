@@ -10,7 +10,7 @@ import pytest
 from agents.domain.client_options import ClientOptions
 from agents.domain.states import StepKind, StepStatus
 from agents.engine.context import load_context
-from agents.engine.turn import TurnRun
+from agents.engine.turn import TurnRun, UnfinishedTurn
 from agents.journal.fenced_writes import Intent, StepOutcome, advance
 from agents.models import Step
 from agents.runner.reaper import release_claim
@@ -95,11 +95,11 @@ async def test_after_a_page_was_read_only_the_persons_own_values_pass() -> None:
 
 
 async def test_a_call_that_asks_is_not_run_without_an_approval() -> None:
-    await begin_with({"notebook_add": {"right": "ask"}})
-    built, model, tools = services(calls(note("ada@example.com")))
-    await run(built)
+    await begin_with({"http_fetch": {"right": "ask"}})
+    built, model, tools = services(calls(("f", "http_fetch", "{}")))
+    assert await run(built) is UnfinishedTurn.PARKED
     assert tools.called == []
-    assert "needs a person's approval" in model.requests[1].messages[-1].text
+    assert len(model.requests) == 1
 
 
 async def test_the_arguments_that_were_judged_are_the_ones_that_run() -> None:

@@ -362,7 +362,9 @@ async def test_a_person_is_asked_once_in_a_session_and_people_read_so(provider: 
     assert (handoff.turn_id, handoff.state, handoff.requested_by) == (first.pk, "pending", "fallback")
     assert (handoff.agent_session_id, handoff.reason) == (ada.session_id, "transient")
     events = [event for event in await in_db_thread(ada.events) if event.type == "handoff.requested"]
-    assert [event.data for event in events] == [{"reason": "transient", "by": "fallback"}] * 2
+    assert [event.data for event in events] == [{"reason": "transient", "by": "fallback", "on_duty": False}]
+    assert handoff.due_at
+    assert handoff.reply_due_at
     await in_db_thread(deleted, ada)
     assert not await in_db_thread(Handoff.objects.exists)
 

@@ -305,18 +305,14 @@ def test_a_limit_that_passes_is_tried_again_and_then_recorded(ada: Actor, settin
     assert (Turn.objects.count(), AgentSession.objects.count()) == (1, 1)
 
 
-def test_while_a_person_answers_the_message_is_stored(ada: Actor) -> None:
+def test_while_a_person_answers_a_schedule_is_refused_and_says_why(ada: Actor) -> None:
     session = create_session(ada, agent_slug="demo")
     AgentSession.objects.update(controller="human")
     schedule = scheduled(ada, agent_slug=None, session_id=session.pk)
     due(schedule)
-    firings = [fire(claim, read_agents([claim])) for claim in claim_only()]
-    assert firings[0].accepted is not None
-    claims_are_over()
-    assert fire_due_schedules() == 1  # as after a kill
-    row = read(schedule)
-    assert (row.last_outcome, row.last_turn_id, row.last_session_id) == ("stored", None, session.pk)
-    assert Message.objects.count() == 1
+    assert fire_due_schedules() == 1
+    assert refused(schedule) == "A person answers in this session just now."
+    assert not Message.objects.exists(), "the person was not asked by a clock"
 
 
 def test_one_that_fails_holds_up_no_other(ada: Actor, monkeypatch: pytest.MonkeyPatch) -> None:

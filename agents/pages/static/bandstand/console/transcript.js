@@ -30,7 +30,7 @@ function follow(page) {
   }
 
   function show(change) {
-    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+    const atEnd = rest() <= 80;
     for (const block of change.blocks ?? []) put(block);
     for (const [name, html] of Object.entries(change.parts ?? {})) putPart(name, html);
     if (change.note) page.dataset.note = change.note;
@@ -39,7 +39,15 @@ function follow(page) {
     for (const fact of page.querySelectorAll("[data-fact]")) fact.textContent = change.facts[fact.dataset.fact] ?? fact.textContent;
     if (events) events.innerHTML = change.events;
     seq = change.seq;
-    if (atEnd && "follows" in page.dataset) scrollTo({ top: document.documentElement.scrollHeight });
+    if (atEnd && "follows" in page.dataset) scrollBy({ top: rest() });
+  }
+
+  // How much of the page, or of the conversation behind the reply box, is still below.
+  function rest() {
+    const box = page.querySelector(".bs-reply");
+    const last = turns.lastElementChild;
+    if (box && last) return last.getBoundingClientRect().bottom - box.getBoundingClientRect().top + 16;
+    return document.documentElement.scrollHeight - innerHeight - scrollY;
   }
 
   function put(block) {
@@ -71,7 +79,12 @@ function follow(page) {
   function putPart(name, html) {
     const template = document.createElement("template");
     template.innerHTML = html;
-    for (const part of page.querySelectorAll(`[data-part="${name}"]`)) morph(part, template.content.cloneNode(true));
+    for (const part of page.querySelectorAll(`[data-part="${name}"]`)) {
+      for (const details of template.content.querySelectorAll("details[data-key]")) {
+        details.open = part.querySelector(`details[data-key="${CSS.escape(details.dataset.key)}"]`)?.open ?? false;
+      }
+      morph(part, template.content);
+    }
   }
 
   function say(words, final) {

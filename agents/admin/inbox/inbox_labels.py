@@ -91,8 +91,14 @@ def first_reply(handoff: Handoff) -> SafeString | str:
         return badge("sent", "good")
     if handoff.reply_due_at is None or handoff.state == HandoffState.RESOLVED:
         return NOTHING
-    late = handoff.reply_due_at < now()
-    return format_html("{}{}", "" if late else "due ", time_until(handoff.reply_due_at))
+    return format_html("{}{}", "" if is_late(handoff) else "due ", time_until(handoff.reply_due_at))
+
+
+def is_late(handoff: Handoff) -> bool:
+    """Whether the first reply should have been there."""
+    if handoff.state == HandoffState.RESOLVED or handoff.reply_due_at is None:
+        return False
+    return handoff.first_reply_at is None and handoff.reply_due_at < now()
 
 
 def handoff_badge(handoff: Handoff, session: AgentSession) -> SafeString:
