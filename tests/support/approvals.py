@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from django.db import connection
@@ -11,7 +12,7 @@ from agents.domain.states import StepKind
 from agents.journal.approval_writes import NewApproval, advance_asking, park_for_approval, read_approvals
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import Intent
-from agents.models import Approval
+from agents.models import Approval, Turn
 from agents.sessions.approvals import decide_approval
 from tests.support.conversations import FAR_AHEAD, Conversation, claimed, done
 
@@ -47,6 +48,23 @@ def wait_for_person(ada: Conversation, *steps: int, **options: Any) -> Claim:
     ends = [call.expires_at for call in read_approvals(work, steps or (2,)).values()]
     assert park_for_approval(work, until=min(ends, default=FAR_AHEAD))
     return work
+
+
+def pending_approval(turn: Turn) -> Approval:
+    """The row of a call that waits, without a runner that has asked."""
+    return Approval.objects.create(
+        turn=turn,
+        agent_session=turn.agent_session,
+        agent_id=turn.agent_session.agent_id,
+        step=2,
+        call_id="c2",
+        tool="mail",
+        arguments=ARGUMENTS,
+        arguments_hash=hashlib.sha256(ARGUMENTS.encode()).digest(),
+        reasons=["it asks"],
+        decider=Decider.USER,
+        expires_at=FAR_AHEAD,
+    )
 
 
 def approval_of(ada: Conversation, step: int = 2) -> Approval:
