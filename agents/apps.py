@@ -135,12 +135,15 @@ class AgentsConfig(AppConfig):
         from accounts.groups import register_group_guard
         from accounts.permissions import register_relation_rights
         from accounts.role_permissions import USE_CHAT
+        from accounts.unattended_work import register_unattended_work
         from agents import health_checks
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
         from agents.permissions.transcripts import group_rights
         from agents.releases import health_checks as release_checks
         from agents.routing import health_checks as route_checks
+        from agents.sessions import health_checks as people_checks
+        from agents.sessions.turn_schedules import count_active_schedules
         from console.navigation import Entry, NavigationLink, register_entries, register_link
         from health_checks.registry import registry
         from rest.schema.declarations import register_schema
@@ -148,6 +151,7 @@ class AgentsConfig(AppConfig):
         role_permissions.declare()
         register_group_guard(refuse_if_agents_need)
         register_relation_rights(group_rights)
+        register_unattended_work("schedule", count_active_schedules)
         register_audit_targets(
             AuditTarget("agent", "agent", "admin:agents_agent_change"),
             # A draft has its agent's id and page.
@@ -183,6 +187,7 @@ class AgentsConfig(AppConfig):
         )
         register_link(NavigationLink("Chat", "/", "chat", USE_CHAT))
         register_entries(
+            Entry("Conversations", 0, "Inbox", "agents.handoff", "inbox", count="admin:agents_handoff_counts"),
             Entry("Conversations", 1, "Sessions", "agents.agentsession", "forum"),
             Entry("Conversations", 2, "Turns", "agents.turn", "sync_alt"),
             Entry("Conversations", 3, "Ratings", "agents.feedback", "thumbs_up_down"),
@@ -192,11 +197,12 @@ class AgentsConfig(AppConfig):
             Entry("Conversations", 7, "Turn schedules", "agents.turnschedule", "schedule"),
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
+            Entry("Agents", 4, "Approval passes", "agents.approvalpass", "verified_user"),
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS, *people_checks.CHECKS)
         for job in JOBS:
             register(job)

@@ -2,8 +2,11 @@
 
 from agents.admin import (
     agents,
+    approval_passes,
+    approvals,
     bulk_actions,
     events,
+    handoffs,
     memories,
     memory_pools,
     ratings,
@@ -17,8 +20,11 @@ from agents.admin import (
 
 __all__ = [
     "agents",
+    "approval_passes",
+    "approvals",
     "bulk_actions",
     "events",
+    "handoffs",
     "memories",
     "memory_pools",
     "ratings",

@@ -11,7 +11,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, Count, F, Func, Q, QuerySet, Sum, Value
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -22,6 +22,7 @@ from accounts.users import find_users
 from agents.admin.action_details import describe_session
 from agents.admin.actions import run_action
 from agents.admin.export_columns import SESSION_COLUMNS, add_session_values
+from agents.admin.inbox.handoff_actions import CLAIM
 from agents.admin.list_filters import (
     AgentFilter,
     CostFilter,
@@ -35,10 +36,11 @@ from agents.admin.list_filters import (
 from agents.admin.transcript.page import live_update, session_page
 from agents.admin.turn_actions import CANCEL_OPEN, FORK_WORDS
 from agents.models import COST_UNKNOWN, AgentSession, Turn
-from agents.permissions.role_permissions import CANCEL_TURN, FORK_SESSION, VIEW_TRANSCRIPT
+from agents.permissions.role_permissions import ANSWER_HANDOFF, CANCEL_TURN, FORK_SESSION, VIEW_TRANSCRIPT
 from agents.permissions.transcripts import can_read_transcript, readable_agents
 from agents.sessions.crud import MAX_TITLE
 from agents.sessions.fork import fork_any_session
+from agents.sessions.handoff_control import claim_handoff
 from console.confirmation import confirmation_page
 from console.date_filters import SinceFilter, UntilFilter
 from console.formatting import badge, format_moment, format_money
@@ -173,7 +175,12 @@ class AgentSessionAdmin(ExportableAdmin, KeysetAdmin):
     def get_urls(self) -> list[URLPattern]:
         live = path("<uuid:object_id>/live/", self.admin_site.admin_view(self.live), name="agents_agentsession_live")
         fork = path("<uuid:object_id>/fork/", self.admin_site.admin_view(self.fork), name="agents_agentsession_fork")
-        return [live, fork, *super().get_urls()]
+        take_over = path(
+            "<uuid:object_id>/take-over/",
+            self.admin_site.admin_view(self.take_over),
+            name="agents_agentsession_take_over",
+        )
+        return [live, fork, take_over, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -189,6 +196,33 @@ class AgentSessionAdmin(ExportableAdmin, KeysetAdmin):
         if session is None or not self.has_view_permission(request, session):
             raise Http404
         return live_update(request, session)
+
+    def take_over(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Confirm, then answer the user in place of the agent, on the page of the inbox."""
+        session = self.get_object(request, str(object_id))
+        if session is None or not self.has_view_permission(request, session):
+            raise Http404
+        if not (request.user.has_perm(ANSWER_HANDOFF) and can_read_transcript(request.user, session.agent)):
+            raise PermissionDenied
+        back = row_url(session)
+        page = confirmation_page(
+            request,
+            self,
+            title="Take over?",
+            message=CLAIM.description,
+            yes="Take over",
+            back=back,
+            rows=[describe_session(request.user, session)],
+        )
+        if page is not None:
+            return page
+        try:
+            status = claim_handoff(user_actor(request.user), session_id=session.pk)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+            return HttpResponseRedirect(back)
+        messages.success(request, CLAIM.done)
+        return HttpResponseRedirect(reverse("admin:agents_handoff_change", args=[status.id]))
 
     def fork(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """Confirm, then copy the conversation, up to the answer of `?turn`, into a session of the operator."""

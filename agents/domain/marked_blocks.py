@@ -1,7 +1,8 @@
-"""What stands in a prompt besides the conversation, in marked blocks: recalled memories, the task at hand, a summary.
+"""What stands in a prompt besides the conversation, in marked blocks: recalled memories, the task at hand, a summary;
+and the mark of what a person wrote in place of the agent.
 
-Anybody may have written these texts, so they never stand in the system message, and none can close its block: what has
-a meaning in XML is escaped.
+Anybody may have written the texts of blocks, so they never stand in the system message, and none can close its block:
+what has a meaning in XML is escaped. A person's words have the role of the agent, which no user can write in.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ _TASK_START: Final = "<task>\nThe work at hand, as noted so far.\n"
 _TASK_END: Final = "</task>"
 _SUMMARY_START: Final = "<summary_of_earlier_messages>\nThese messages are not sent any more.\n"
 _SUMMARY_END: Final = "\n</summary_of_earlier_messages>"
+
+# Without the second sentence models begin their own answers in the same way.
+HUMAN_NOTE: Final = (
+    'Answers that begin with "a person" in square brackets, mostly after a name, were not written by you: a person of '
+    "the team answered in your place. Never begin yours like that."
+)
+_NO_BRACKETS: Final = str.maketrans("[]", "()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +85,10 @@ def task_text(tasks: Sequence[TaskBlock]) -> str:
 def summary_text(summary: Summary) -> str:
     """The block that stands in place of the messages that are summarised."""
     return f"{_SUMMARY_START}{escape(summary.text, quote=False)}{_SUMMARY_END}"
+
+
+def human_text(name: str, text: str) -> str:
+    """The `text` that a person wrote in place of the agent, with the mark that `HUMAN_NOTE` explains. `name` may be
+    empty."""
+    who = f"{name.translate(_NO_BRACKETS)}, a person" if name else "A person"
+    return f"[{who}]\n{text}"

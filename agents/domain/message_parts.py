@@ -20,6 +20,8 @@ CUT_REASONS = {
 }
 
 SCHEDULE_NOTE = "Sent by a schedule."
+# In place of the name of somebody who has none.
+SOME_PERSON = "A person"
 
 Part = dict[str, Any]
 
@@ -61,6 +63,12 @@ def part_notes(part: Mapping[str, Any]) -> list[str]:
         given = f" It was given at {part['answered_at'][:16].replace('T', ' ')} UTC." if "answered_at" in part else ""
         notes.append(FALLBACK_NOTES[part["fallback"]] + given)
     return notes
+
+
+def human_author(parts: Iterable[Mapping[str, Any]]) -> str:
+    """The name of the person who wrote a message in place of the agent, on one line; "" where users do not read it."""
+    name = next((str(part["by"]) for part in parts if part.get("by")), "")
+    return "" if name == SOME_PERSON else " ".join(name.split())
 
 
 def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:

@@ -21,7 +21,8 @@ from uuid import UUID
 import orjson
 
 from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX
-from agents.domain.message_parts import Part
+from agents.domain.marked_blocks import human_text
+from agents.domain.message_parts import Part, human_author
 from agents.domain.model_messages import ChatMessage, ProviderExtras, ToolCall
 from agents.domain.steps import extras_key
 
@@ -46,6 +47,7 @@ class Source(StrEnum):
 
     RELEASE = "release"
     CLIENT = "client"
+    PLATFORM = "platform"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,14 @@ def flatten(
     author: str, parts: Sequence[Mapping[str, Any]], extras: Mapping[str, Any] | None = None
 ) -> list[ChatMessage]:
     """One stored message as messages of a request: tool calls and their results become messages of their own, and what
-    `extras` holds for them is attached. Reasoning is no text of the answer and not sent as such."""
+    `extras` holds for them is attached. Reasoning is no text of the answer and not sent as such. What a person wrote
+    in place of the agent is marked."""
     if author != "agent":
         # Results of a client's tools come together with the user's next message, or alone.
         results = [_result(part) for part in parts if part["type"] == "tool_result"]
         text = "".join(part["text"] for part in parts if part["type"] == "text")
+        if author == "human" and text.strip():
+            text = human_text(human_author(parts), text)
         messages = [ChatMessage(role=_ROLES[author], text=text)] if text or not results else []  # type: ignore[arg-type]
         return [*results, *messages]
     out: list[ChatMessage] = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agents.domain.message_parts import Part
+from agents.domain.message_parts import Part, human_author
 from agents.domain.prompt import Item
 from agents.domain.shortening import cut_middle
 from agents.domain.token_estimates import Count
@@ -42,7 +42,10 @@ def split_transcript(history: Sequence[Item], tokens: int, count: Count) -> list
 
 def _describe(item: Item) -> str:
     said = " ".join(text for part in item.parts if (text := _describe_part(part)))
-    return f"{item.author}: {said or '(nothing)'}"
+    speaker = item.author
+    if item.author == "human":
+        speaker = f"{human_author(item.parts) or 'somebody'} (a person, in place of the agent)"
+    return f"{speaker}: {said or '(nothing)'}"
 
 
 def _describe_part(part: Part) -> str:

@@ -11,7 +11,7 @@ import orjson
 from agents.domain.client_options import smaller_limit
 from agents.domain.configuration import ContextPolicy
 from agents.domain.context_window import UNKNOWN_WINDOW, FittedPrompt, PromptPart, Shares, Strategy, fit
-from agents.domain.marked_blocks import MemoryBlock, Summary, TaskBlock
+from agents.domain.marked_blocks import HUMAN_NOTE, MemoryBlock, Summary, TaskBlock
 from agents.domain.message_parts import plain_text
 from agents.domain.prompt import Block, Source
 from agents.domain.token_estimates import TOKENS_PER_MESSAGE, Count, estimate_tokens, token_counter
@@ -142,7 +142,11 @@ def build_request(
     count = token_counter(inputs.token_factor)
     tools_text = serialize_tools(tools)
     tool_tokens = count(tools_text) if tools else 0
-    blocks = (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions))
+    blocks = (
+        Block(Source.RELEASE, release.instructions),
+        Block(Source.CLIENT, client.instructions),
+        Block(Source.PLATFORM, HUMAN_NOTE if any(item.author == "human" for item in context.history) else ""),
+    )
     message_tokens = window - reserve_for_answer(window, max_output_tokens, release.context_policy) - tool_tokens
     if tools and message_tokens < window // 4:
         # Tools never cost the instructions and the question: the provider, who knows its window, may refuse instead.

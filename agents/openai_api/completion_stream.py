@@ -11,7 +11,7 @@ import structlog
 from agents.domain.states import TurnStatus
 from agents.http.request_spans import TurnDelivery
 from agents.openai_api.chunks import DONE, CompletionHead, call_deltas, finish_reason, sse_event
-from agents.openai_api.errors import AnswerRestarted, CompletionFailed, openai_error_body
+from agents.openai_api.errors import AnswerRestarted, no_answer, openai_error_body
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate
 from agents.sessions import CompletionResult
 from foundation.db_threads import DATABASE_FAULTS
@@ -128,7 +128,7 @@ class CompletionStream:
 
     def _end(self, result: CompletionResult) -> bytes:
         if result.status is not TurnStatus.COMPLETED:
-            raise CompletionFailed(result)
+            raise no_answer(result)
         if not result.text.startswith(self._sent):
             raise AnswerRestarted
         chunks = []

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import HttpResponse
+from django.urls import reverse
 
+from agents.domain.approvals import Decider, Decision
 from agents.domain.failures import ErrorClass, parse_error_class
 from agents.domain.states import TurnStatus
 from agents.sessions import CompletionResult
+from agents.sessions.errors import HandedOff
 from foundation import strict_json
 from foundation.errors import BandstandError, Conflict, InvalidInput, Unavailable
 from foundation.problems import retry_after_header
@@ -23,16 +27,19 @@ class ContextLengthExceeded(InvalidInput):
     code = ErrorClass.CONTEXT_LENGTH.code
 
 
-class HumanAnswers(Conflict):
+class MessageHandedOff(HandedOff):
     """A person answers in this session now. Your message is stored and was shown to them; the answer comes there."""
-
-    code = "human_in_control"
 
 
 class ApprovalRequired(Conflict):
     """A tool waits for somebody's approval. The turn goes on when it is given; its answer will be in the session."""
 
     code = "approval_required"
+
+    def __init__(self, approvals: Sequence[Mapping[str, Any]] = ()) -> None:
+        """`approvals` as in `CompletionResult`."""
+        self.approvals = [{**approval, "path": _decision_path(approval)} for approval in approvals]
+        super().__init__("\n".join([str(type(self).__doc__), *map(_describe_approval, self.approvals)]))
 
 
 class AnswerRestarted(Unavailable):
@@ -58,8 +65,25 @@ class CompletionFailed(BandstandError):
         super().__init__(f"{detail} (error {error_id})" if error_id else detail)
 
 
+def _decision_path(approval: Mapping[str, Any]) -> str:
+    return f"{reverse('api:turn', args=[approval['turn']])}/approvals/{approval['approval']}"
+
+
+def _describe_approval(approval: Mapping[str, Any]) -> str:
+    if approval["who"] != Decider.USER:
+        return f"{approval['tool']}: an operator decides."
+    decisions = " or ".join(f'{{"decision": "{decision}"}}' for decision in Decision)
+    return f"{approval['tool']}: POST {decisions} to {approval['path']}"
+
+
 # The error class of turns that ended in one of these states without an error.
 _DEFAULT_CLASSES = {TurnStatus.CANCELLED: ErrorClass.CANCELLED, TurnStatus.EXPIRED: ErrorClass.DEADLINE}
+
+
+def no_answer(result: CompletionResult) -> BandstandError:
+    """The error of a turn that ended without an answer."""
+    return MessageHandedOff() if result.handed_off else CompletionFailed(result)
+
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
 _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
@@ -92,12 +116,14 @@ def openai_error_body(error: BandstandError | None) -> dict[str, Any]:
     if isinstance(error, InvalidFields) and error.faults:
         pointer, _, message = error.faults[0]
     code = error.own_code if isinstance(error, CompletionFailed) else error.code
-    return _shape(message, _status(error), "invalid_api_key" if code == "unauthenticated" else code, _param(pointer))
+    more = {"approvals": error.approvals} if isinstance(error, ApprovalRequired) else {}
+    code = "invalid_api_key" if code == "unauthenticated" else code
+    return _shape(message, _status(error), code, _param(pointer), **more)
 
 
-def _shape(message: str, status: int, code: str, param: str | None) -> dict[str, Any]:
+def _shape(message: str, status: int, code: str, param: str | None, **more: Any) -> dict[str, Any]:
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "code": code, "param": param}}
+    return {"error": {"message": message, "type": kind, "code": code, "param": param, **more}}
 
 
 def _status(error: BandstandError | None) -> int:

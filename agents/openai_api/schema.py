@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.domain.approvals import Decider
 from agents.domain.response_fallbacks import FALLBACK_NOTES
 from agents.openai_api.options import MAX_STOPS, MAX_TOKENS
 from agents.openai_api.request_messages import MAX_CALLS, MAX_MESSAGES
@@ -14,6 +15,8 @@ from rest.content_negotiation import EVENT_STREAM
 from rest.schema.json_schema import (
     ANYTHING,
     COUNT,
+    ID,
+    MOMENT,
     SESSION_ID,
     TEXT,
     TURN_ID,
@@ -62,7 +65,30 @@ COMPONENTS: dict[str, Schema] = {
     "OpenAIError": record(
         {"error": ref("OpenAIErrorDetail")}, description="Every refusal below `/v1`; `docs/openai.md` lists the codes."
     ),
-    "OpenAIErrorDetail": record({"message": TEXT, "type": TEXT, "code": or_null(TEXT), "param": or_null(TEXT)}),
+    "OpenAIErrorDetail": record(
+        {
+            "message": TEXT,
+            "type": TEXT,
+            "code": or_null(TEXT),
+            "param": or_null(TEXT),
+            "approvals": array(ref("OpenAIApproval"), description="With `approval_required`: what waits for a person."),
+        },
+        optional=("approvals",),
+    ),
+    "OpenAIApproval": record(
+        {
+            "approval": ID,
+            "turn": ID,
+            "path": described(TEXT, "Where its user decides, by POST."),
+            "step": COUNT,
+            "call_id": TEXT,
+            "tool": TEXT,
+            "arguments": described(TEXT, "JSON text: the call that is stored and will run."),
+            "reasons": array(TEXT, description="Why a person is asked."),
+            "who": choice(*Decider, description="Who may decide."),
+            "until": described(MOMENT, "After this the call is refused."),
+        }
+    ),
     "Model": record({"id": TEXT, "object": {"const": "model"}, "created": COUNT, "owned_by": TEXT}),
     "ModelList": record({"object": {"const": "list"}, "data": array(ref("Model"))}),
     "ChatMessageInput": {

@@ -75,11 +75,19 @@ class TurnFollower:
     """Follows one turn from the event after `seq`, on the running event loop, until `close`. `long` ends with it.
 
     With `catch_up` all existing events are read before the first text is delivered, so that text that was retracted
-    meanwhile is not delivered at all.
+    meanwhile is not delivered at all. `is_behind`: other turns of the session may be open.
     """
 
     def __init__(
-        self, long: LongResponse, actor: Actor, *, session_id: UUID, turn_id: UUID, seq: int, catch_up: bool = False
+        self,
+        long: LongResponse,
+        actor: Actor,
+        *,
+        session_id: UUID,
+        turn_id: UUID,
+        seq: int,
+        catch_up: bool = False,
+        is_behind: bool = False,
     ) -> None:
         self._actor = actor
         self._session_id = session_id
@@ -87,6 +95,7 @@ class TurnFollower:
         self._turn = str(turn_id)
         self._long = long
         self._catches_up = catch_up
+        self._is_behind = self._asks_for_approvals = is_behind
         self._caught_up_seq = seq
         self._pending = _PendingText()
         self._has_text = self._restarted = self._retracted = False
@@ -103,6 +112,9 @@ class TurnFollower:
 
         Raises `ApprovalRequired`, `ServerStops`, `Unauthenticated` and `NotFound`.
         """
+        if self._asks_for_approvals:
+            self._asks_for_approvals = False
+            await self._read_result()
         if self._catches_up:
             self._caught_up_seq = await self._last_seq()
             self._catches_up = False
@@ -120,6 +132,8 @@ class TurnFollower:
         result: CompletionResult | None = None
         for event in events:
             if event.turn != self._turn:
+                if self._is_behind and _waits_for_approval(event):
+                    await self._read_result()
                 continue
             if event.type in TERMINAL_EVENTS:
                 result = await self._read_result()
@@ -144,7 +158,9 @@ class TurnFollower:
         elif event.type == EventType.TURN_RESTARTED:
             self._pending = _PendingText()
             self._restarted = self._restarted or self._has_text
-        elif event.type == EventType.TURN_WAITING and orjson.loads(event.data)["for"] == WaitReason.APPROVAL:
+        elif event.type == EventType.TURN_STARTED:
+            self._is_behind = False
+        elif _waits_for_approval(event):
             # Raises unless the approval was decided meanwhile; then the following events show it.
             await self._read_result()
 
@@ -160,11 +176,15 @@ class TurnFollower:
         return int(session.next_seq) - 1
 
     async def _read_result(self) -> CompletionResult:
-        """The result of the turn so far. Raises `ApprovalRequired`."""
+        """The result of the turn so far. Raises `ApprovalRequired`, also when a turn waits that must end before."""
         result: CompletionResult = await in_db_thread(read_completion_result, self._actor, turn_id=self._turn_id)
-        if result.wait_reason is WaitReason.APPROVAL:
-            raise ApprovalRequired
+        if result.wait_reason is WaitReason.APPROVAL or result.approvals:
+            raise ApprovalRequired(result.approvals)
         return result
+
+
+def _waits_for_approval(event: LoggedEvent) -> bool:
+    return event.type == EventType.TURN_WAITING and orjson.loads(event.data)["for"] == WaitReason.APPROVAL
 
 
 def response_headers(session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from agents.models import Agent
 from agents.openai_api.chunks import CompletionHead
 from agents.openai_api.completion_request import Delivery, read_request
 from agents.openai_api.completion_stream import CompletionStream
-from agents.openai_api.errors import CompletionFailed, HumanAnswers, openai_error_response
+from agents.openai_api.errors import MessageHandedOff, no_answer, openai_error_response
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, response_headers
 from agents.permissions.agents import access_agent, visible_agents
 from agents.sessions import AcceptedCompletion, CompletionResult, ModelNotFound, accept_completion
@@ -101,7 +101,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
                 REPLAYED if accepted.replayed else {}
             )
             if accepted.turn_id is None:
-                raise HumanAnswers
+                raise MessageHandedOff
             follower = TurnFollower(
                 long,
                 self.who(),
@@ -109,6 +109,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
                 turn_id=accepted.turn_id,
                 seq=accepted.seq,
                 catch_up=accepted.replayed,
+                is_behind=accepted.is_behind,
             )
             until_handed_over.callback(follower.close)
             answer = await self._answer(delivery, accepted, follower)
@@ -148,7 +149,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
 
 
 async def _wait_for_result(follower: TurnFollower) -> CompletionResult:
-    """The result, however long it takes. Raises `CompletionFailed` when there is no answer."""
+    """The result, however long it takes. Raises `MessageHandedOff` or `CompletionFailed` when there is no answer."""
     while (result := (await follower.next_update()).result) is None:
         pass
     return _require_completed(result)
@@ -156,13 +157,13 @@ async def _wait_for_result(follower: TurnFollower) -> CompletionResult:
 
 def _require_completed(result: CompletionResult) -> CompletionResult:
     if result.status is not TurnStatus.COMPLETED:
-        raise CompletionFailed(result)
+        raise no_answer(result)
     return result
 
 
 async def _wait_for_first_words(follower: TurnFollower) -> TurnUpdate:
     """The first text or reasoning, or the result; an empty update after `FIRST_WORDS_SECONDS`. Raises
-    `CompletionFailed`."""
+    `MessageHandedOff` or `CompletionFailed`."""
     restarted, ends_at = False, monotonic() + FIRST_WORDS_SECONDS
     while (remaining := ends_at - monotonic()) > 0:
         update = await follower.next_update(remaining)

@@ -24,6 +24,8 @@ ANSWER_HANDOFF: Final = "agents.answer_handoff"
 GRANT_APPROVAL: Final = "agents.grant_approvalpass"
 VIEW_APPROVAL: Final = "agents.view_approval"
 VIEW_HANDOFF: Final = "agents.view_handoff"
+# Notes are for operators, not for whoever may read a transcript.
+VIEW_NOTE: Final = "agents.view_handoffnote"
 
 
 def declare() -> None:
@@ -48,7 +50,6 @@ def declare() -> None:
                 VIEW_APPROVAL,
                 VIEW_HANDOFF,
                 "agents.view_approvalpass",
-                "agents.view_handoffnote",
             },
             Role.OPERATOR: {
                 CANCEL_TURN,
@@ -60,6 +61,7 @@ def declare() -> None:
                 HOLD_SCHEDULE,
                 DECIDE_APPROVAL,
                 ANSWER_HANDOFF,
+                VIEW_NOTE,
             },
             Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
             Role.OWNER: {GRANT_APPROVAL},

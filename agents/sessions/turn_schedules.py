@@ -3,6 +3,7 @@ operators; `agents.sessions.schedule_firing` fires them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -27,6 +28,7 @@ from foundation.clock import now
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Unauthenticated
 from foundation.sentinels import UNSET, Unset
 from ratelimits import guard_storage
+from rest.idempotency import erase_responses
 from scheduling.occurrences import next_runs, shortest_gap_minutes
 from scheduling.timing import next_run, read_time_zone
 from scheduling.timing_descriptions import describe_timing, time_zone_city
@@ -231,6 +233,7 @@ def delete_schedule(actor: Actor, *, schedule_id: UUID, expected_version: int | 
     actor.require_scope(Scope.CHAT)
     with transaction.atomic():
         _lock_own(actor, schedule_id, expected_version).delete()
+        erase_responses([schedule_id])
 
 
 def hold_schedule(
@@ -261,6 +264,11 @@ def release_schedule(actor: Actor, *, schedule_id: UUID) -> TurnSchedule:
             _save(schedule)
             record_audit(actor, "turn_schedule.released", target=schedule)
     return schedule
+
+
+def count_active_schedules(user_ids: Collection[int]) -> int:
+    """How many schedules of these users will be fired."""
+    return TurnSchedule.objects.filter(user_id__in=user_ids, next_at__isnull=False).count()
 
 
 def purge_over_schedules() -> int:

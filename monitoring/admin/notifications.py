@@ -29,7 +29,12 @@ from monitoring.models import Notification, NotificationChannel
 from monitoring.notifications.resend import resend_notification
 from monitoring.role_permissions import RESEND_NOTIFICATION
 
-_LEVELS: Final = {Notification.State.WAITING: "warn", Notification.State.SENT: "good", Notification.State.FAILED: "bad"}
+_LEVELS: Final = {
+    Notification.State.WAITING: "warn",
+    Notification.State.SENT: "good",
+    Notification.State.FAILED: "bad",
+    Notification.State.HELD: "warn",
+}
 SHOWN_ALERTS: Final = 20
 SHOWN_ATTEMPTS: Final = 50
 

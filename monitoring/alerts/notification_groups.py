@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Max, Q
+from django.db.models import Max, Q, QuerySet
 
 from monitoring.alerts.alert_content import describe_alerts, describe_evaluation
 from monitoring.alerts.suppression import Suppression, read_suppression
@@ -61,7 +61,8 @@ def queue_evaluation(rule: AlertRule, *, failing_at: datetime, error: str) -> in
     content = describe_evaluation(rule, incident_key=incident_key, failing_at=failing_at, error=error)
     dedup_key = incident_key if error else f"{incident_key}-end"
     event = _Event(rule, Notification.Kind.EVALUATION_FAILED, dedup_key, content)
-    return _queue(event, _channels_of(rule))
+    beginnings = {"rule": rule, "kind": event.kind, "dedup_key": incident_key}
+    return _queue(event, _channels_of(rule) if error else _channels_with(**beginnings))
 
 
 def _read_unheard(outcomes: Sequence[RuleAlerts], groups: Collection[UUID | None]) -> list[Alert]:
@@ -147,17 +148,20 @@ def _queue_end(rule: AlertRule, key: UUID) -> int:
     resolved = list(members.select_related("rule").order_by("-id")[:MAX_OPEN_ALERTS])
     if not resolved:
         return 0
-    channels = NotificationChannel.objects.filter(
-        notifications__alerts__group_key=key,
-        notifications__kind__in=[Notification.Kind.FIRING, Notification.Kind.REPEAT],
-        enabled=True,
-    ).distinct()
+    channels = _channels_with(alerts__group_key=key, kind__in=[Notification.Kind.FIRING, Notification.Kind.REPEAT])
     content = describe_alerts(rule, group_key=key, firing=[], resolved=resolved)
     return _queue(_Event(rule, Notification.Kind.RESOLVED, str(key), content, resolved), channels)
 
 
 def _channels_of(rule: AlertRule) -> list[NotificationChannel]:
     return list(rule.channels.filter(enabled=True))
+
+
+def _channels_with(**beginnings: Any) -> QuerySet[NotificationChannel]:
+    """The channels of the notifications that match: those that are enabled, and those that were sent one. The outbox
+    holds what it cannot deliver to a channel that is switched off."""
+    rows = Notification.objects.filter(Q(channel__enabled=True) | Q(state=Notification.State.SENT), **beginnings)
+    return NotificationChannel.objects.filter(pk__in=rows.values("channel"))
 
 
 @dataclass(frozen=True, slots=True)

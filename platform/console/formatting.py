@@ -83,6 +83,26 @@ def time_ago(at: datetime | None) -> SafeString | str:
     )
 
 
+def time_elapsed(at: datetime | None) -> SafeString | str:
+    """How long `at` is past as HTML: "4 min", kept up to date by the page; a dash if it is unknown."""
+    if at is None:
+        return NOTHING
+    elapsed = duration((now() - at).total_seconds())
+    return format_html(
+        '<time datetime="{}" title="since {} UTC" data-elapsed>{}</time>', at.isoformat(), format_second(at), elapsed
+    )
+
+
+def time_until(at: datetime) -> SafeString:
+    """How far off `at` is as HTML: "in 4 min", or "3 min late", kept up to date by the page."""
+    remaining = (at - now()).total_seconds()
+    text = f"in {duration(remaining)}" if remaining >= 0 else f"{duration(-remaining)} late"
+    return format_html(
+        '<time class="bs-due{}" datetime="{}" title="{} UTC" data-due>{}</time>',
+        " bs-due--late" if remaining < 0 else "", at.isoformat(), format_second(at), text,
+    )  # fmt: skip
+
+
 def format_moment(at: datetime | None) -> SafeString | str:
     """A time in UTC, and the time since then, as HTML."""
     if at is None:

@@ -53,6 +53,7 @@ class KeysetChangeList(ChangeList):
     model_admin: KeysetAdmin
     older: str | None
     first_page: bool
+    order_words = "newest first"
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         filters: dict[str, Any] = super().get_filters_params(params)
@@ -62,20 +63,20 @@ class KeysetChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         cursor = request.GET.get(BEFORE)
         try:
-            rows = self.queryset.filter(pk__lt=cursor) if cursor else self.queryset
+            rows = self.after_place(self.queryset, cursor) if cursor else self.queryset
             with custom_plan():
-                keys = list(self.newest_keys(rows.order_by("-pk"), self.list_per_page + 1))
+                keys = list(self.newest_keys(self.ordered(rows), self.list_per_page + 1))
         except (ValueError, ValidationError) as error:
             raise IncorrectLookupParameters(error) from error
         self.first_page = not cursor
         self._forget_place(request)
         more = len(keys) > self.list_per_page
         keys = keys[: self.list_per_page]
-        self.older = self.get_query_string({BEFORE: str(keys[-1])}) if more else None
         self.newest = self.get_query_string()
         rows = self.model_admin.annotate(self.apply_select_related(self.root_queryset).filter(pk__in=keys))
         rows_by_key = {row.pk: row for row in rows}
         self.result_list = [rows_by_key[key] for key in keys if key in rows_by_key]
+        self.older = self.get_query_string({BEFORE: self.place(keys[-1])}) if more else None
         self.model_admin.complete(request, self.result_list)
         self.result_count = Matching(len(keys) + more)
         # Equal to `result_count`, so that the templates do not show a number of results.
@@ -84,6 +85,18 @@ class KeysetChangeList(ChangeList):
         self.show_admin_actions = True
         self.can_show_all = self.multi_page = False
         self.paginator = self.model_admin.get_paginator(request, self.result_list, self.list_per_page)
+
+    def ordered(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """`rows` in the order of the list."""
+        return rows.order_by("-pk")
+
+    def after_place(self, rows: QuerySet[Any], place: str) -> QuerySet[Any]:
+        """Those of `rows` that come after `place`. Raises `ValueError` or `ValidationError` for what is none."""
+        return rows.filter(pk__lt=place)
+
+    def place(self, last: Any) -> str:
+        """The place at which a page ends whose last key is `last`. Called when its rows were read."""
+        return str(last)
 
     def _forget_place(self, request: HttpRequest) -> None:
         """Keep the cursor out of the forms of search and filters: another list begins with its newest row."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from console.field_filters import FieldFilter
 
@@ -16,10 +18,16 @@ BEFORE: Final = "before"
 
 @dataclass(frozen=True, slots=True)
 class ListTab:
-    """A view of a list that people need all the time: the filters that it sets. No filters: all rows."""
+    """A view of a list that people need all the time: the filters that it sets. No filters: all rows.
+
+    `view` is the URL name of another list; "": this one. `is_default`: its rows are also those of the list without
+    filters.
+    """
 
     title: str
     parameters: Mapping[str, str]
+    view: str = ""
+    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +55,18 @@ class Chip:
 def tab_links(changelist: ChangeList) -> list[TabLink]:
     """The tabs of the list. Each keeps the search and the filters that no tab sets."""
     tabs: tuple[ListTab, ...] = getattr(changelist.model_admin, "list_tabs", ())
-    names = {name for tab in tabs for name in tab.parameters}
+    names = {name for tab in tabs if not tab.view for name in tab.parameters}
     current = {name: value for name in names if (value := str(changelist.params.get(name, "")))}
-    return [
-        TabLink(
-            tab.title,
-            _address(changelist, {name: tab.parameters.get(name) for name in names}),
-            current == dict(tab.parameters),
-        )
-        for tab in tabs
-    ]
+    links = []
+    for tab in tabs:
+        if tab.view:
+            address = f"{reverse(tab.view)}?{urlencode(tab.parameters)}"
+            links.append(TabLink(tab.title, address, is_current=False))
+            continue
+        address = _address(changelist, {name: tab.parameters.get(name) for name in names})
+        is_default = tab.is_default and not current and not changelist.query
+        links.append(TabLink(tab.title, address, is_default or current == dict(tab.parameters)))
+    return links
 
 
 def chips(changelist: ChangeList) -> list[Chip]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.html import format_html
 
 # The groups, from top to bottom.
 GROUPS: Final = ("Conversations", "Agents", "Users", "Alerts", "Operations")
@@ -15,7 +16,8 @@ GROUPS: Final = ("Conversations", "Agents", "Users", "Alerts", "Operations")
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A list in the sidebar, or with `view` the page of that URL name. `model` is "app.model"; its view permission is
-    needed to see the entry.
+    needed to see the entry. `count` is the URL name of a JSON answer `{"count", "title"}`: the page asks for the number
+    beside the entry.
 
     `position` orders the entries of a `group`, whichever app they come from.
     """
@@ -26,6 +28,7 @@ class Entry:
     model: str
     icon: str
     view: str = ""
+    count: str = ""
 
     @property
     def permission(self) -> str:
@@ -87,7 +90,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     for title, entries in entries_by_group().items():
         allowed = [entry for entry in entries if request.user.has_perm(entry.permission)]
         if allowed:
-            items = [_item(request, entry.title, entry.address, entry.icon) for entry in allowed]
+            items = [_item(request, entry.title, entry.address, entry.icon) | _badge(entry) for entry in allowed]
             groups.append({"title": title, "items": items})
     return groups
 
@@ -96,3 +99,11 @@ def _item(request: HttpRequest, title: str, address: str, icon: str) -> dict[str
     exact = address in {"/", reverse("admin:index")}  # prefixes of every other URL
     active = request.path == address if exact else request.path.startswith(address)
     return {"title": title, "link": address, "icon": icon, "active": active, "has_permission": True}
+
+
+def _badge(entry: Entry) -> dict[str, Any]:
+    """The place of the entry's number: filled by the page, so that no page waits for it."""
+    if not entry.count:
+        return {}
+    place = format_html('<span class="bs-nav-count" data-count="{}"></span>', reverse(entry.count))
+    return {"badge": place, "badge_variant": "warning"}

@@ -21,6 +21,7 @@ import structlog
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, close_old_connections, connections
 
 from foundation.fair_shares import FairShares
+from foundation.stop_iteration import convert_stop_iteration
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -101,6 +102,7 @@ def _pool() -> _FairThreads:
     return _threads
 
 
+@convert_stop_iteration
 def _call(fn: Callable[[], T]) -> T:
     try:
         return fn()

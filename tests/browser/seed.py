@@ -44,14 +44,14 @@ def main() -> dict[str, Any]:
     long = [(f"Question {n}: what about number {n}?", LONG_ANSWER.format(n=n)) for n in range(1, LONG_TURNS + 1)]
     grace = people["grace"]
     for title in TITLES:
-        _conversation(grace, title, [(title, "Gladly.")])
+        make_conversation(grace, title, [(title, "Gladly.")])
     return {
         "cookie": settings.SESSION_COOKIE_NAME,
         "people": {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()},
         "password": PASSWORD,
-        "long": _conversation(people["bob"], "A long conversation", long),
-        "error": _conversation(grace, "Holiday photos", [("Sort my holiday photos by place, please.", None)]),
-        "plan": _conversation(grace, "Dinners for next week", [(PLAN_QUESTION, PLAN)]),
+        "long": make_conversation(people["bob"], "A long conversation", long),
+        "error": make_conversation(grace, "Holiday photos", [("Sort my holiday photos by place, please.", None)]),
+        "plan": make_conversation(grace, "Dinners for next week", [(PLAN_QUESTION, PLAN)]),
     }
 
 
@@ -62,7 +62,7 @@ def _publish(slug: str, name: str, description: str) -> None:
     publish(Actor.system("browser tests"), agent_id=agent.pk, expected_version=1)
 
 
-def _conversation(user: User, title: str, said: Iterable[tuple[str, str | None]]) -> str:
+def make_conversation(user: User, title: str, said: Iterable[tuple[str, str | None]]) -> str:
     """A session with these questions and answers, as rows; None failed. Its log begins after them."""
     session = create_session(user_actor(user), agent_slug=SLUG, title=title)
     turns: list[Turn] = []

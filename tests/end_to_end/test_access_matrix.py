@@ -86,14 +86,22 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "debug": OPERATORS,
     },
     "agents.agentsession": {
-        "see": CONSOLE, "live": CONSOLE, "export": OPERATORS, "fork": OPERATORS, "debug": OPERATORS,
-        "export-traces": OPERATORS,
+        "see": CONSOLE, "live": CONSOLE, "export": OPERATORS, "fork": OPERATORS, "take-over": OPERATORS,
+        "debug": OPERATORS, "export-traces": OPERATORS,
     },
     "accounts.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
     "accounts.auditentry": {"see": CONSOLE, "export": OPERATORS},
+    "agents.approval": {"see": CONSOLE, "decide": OPERATORS},
+    "agents.approvalpass": {"see": CONSOLE, "add": OWNER, "end": OWNER},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
     "agents.feedback": {"see": CONSOLE},
+    "agents.handoff": {
+        "see": CONSOLE, "counts": CONSOLE, "live": CONSOLE,
+        **dict.fromkeys(
+            ("duty", "claim", "reply", "return", "resolve", "snooze", "priority", "assign", "note"), OPERATORS
+        ),
+    },
     "accounts.outgoingemail": {"see": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.routehealth": {

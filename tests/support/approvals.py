@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
 
 from agents.domain.approvals import Decider, Decision
+from agents.domain.serialization import approval_shape
 from agents.domain.states import StepKind
 from agents.journal.approval_writes import NewApproval, advance_asking, park_for_approval, read_approvals
 from agents.journal.claims import Claim
-from agents.journal.fenced_writes import Intent
+from agents.journal.fenced_writes import Intent, NewEvent, append
 from agents.models import Approval, Turn
 from agents.sessions.approvals import decide_approval
 from tests.support.conversations import FAR_AHEAD, Conversation, claimed, done
@@ -50,23 +52,6 @@ def wait_for_person(ada: Conversation, *steps: int, **options: Any) -> Claim:
     return work
 
 
-def pending_approval(turn: Turn) -> Approval:
-    """The row of a call that waits, without a runner that has asked."""
-    return Approval.objects.create(
-        turn=turn,
-        agent_session=turn.agent_session,
-        agent_id=turn.agent_session.agent_id,
-        step=2,
-        call_id="c2",
-        tool="mail",
-        arguments=ARGUMENTS,
-        arguments_hash=hashlib.sha256(ARGUMENTS.encode()).digest(),
-        reasons=["it asks"],
-        decider=Decider.USER,
-        expires_at=FAR_AHEAD,
-    )
-
-
 def approval_of(ada: Conversation, step: int = 2) -> Approval:
     """The newest approval of a step of this number."""
     return Approval.objects.filter(agent_session=ada.session_id, step=step).latest("id")
@@ -90,3 +75,30 @@ def let_time_pass(ada: Conversation, hours: float) -> None:
                 f"UPDATE {table} SET {moved} WHERE {session} = %(session)s",
                 {"by": hours, "session": ada.session_id},
             )
+
+
+def request_approval(
+    claim: Claim,
+    *,
+    step: int = 2,
+    decider: Decider = Decider.USER,
+    arguments: str = '{"amount": 5}',
+    expires_at: datetime = FAR_AHEAD,
+) -> Approval:
+    """A call that waits, with its event."""
+    turn = Turn.objects.select_related("agent_session").get(pk=claim.turn_id)
+    approval = Approval.objects.create(
+        turn=turn,
+        agent_session=turn.agent_session,
+        agent_id=turn.agent_session.agent_id,
+        step=step,
+        call_id=f"call_{step}",
+        tool="transfer",
+        arguments=arguments,
+        arguments_hash=hashlib.sha256(arguments.encode()).digest(),
+        reasons=["The release asks for every call."],
+        decider=decider.value,
+        expires_at=expires_at,
+    )
+    append(claim, [NewEvent("approval.requested", approval_shape(approval))])
+    return approval

@@ -13,9 +13,13 @@ from accounts.models import OutgoingEmail, User
 from agents.models import (
     Agent,
     AgentSession,
+    Approval,
+    ApprovalPass,
     BulkAction,
     Event,
     Feedback,
+    Handoff,
+    HandoffNote,
     Message,
     RouteHealth,
     Runner,
@@ -102,10 +106,35 @@ def rate(session: AgentSession) -> Feedback:
     )
 
 
+def want_a_person(session: AgentSession) -> Handoff:
+    """A request for a person with a note, and a call of the session's turn that waits for an approval."""
+    Approval.objects.create(
+        turn=session.turns.get(),
+        agent_session=session,
+        agent=session.agent,
+        step=1,
+        tool="pay",
+        arguments='{"to":"Ada","amount":10}',
+        arguments_hash=b"",
+        reasons=["`to` came from a web page"],
+        decider="operator",
+        expires_at=now() + timedelta(hours=24),
+    )
+    ApprovalPass.objects.create(
+        agent=session.agent, tool="pay", user=session.user, reason="A test", expires_at=now() + timedelta(hours=1)
+    )
+    HandoffNote.objects.create(agent_session=session, author=session.user, text="Be kind.")
+    return Handoff.objects.create(
+        agent_session=session, requested_by="user", reason="My money", reply_due_at=now() + timedelta(minutes=10)
+    )
+
+
 def one_row_of_everything(user: User) -> None:
     """A session with a turn, a key, and one row of everything else that the console shows."""
     key_of(user)
-    rate(session_with_a_turn(user, agent()))
+    session = session_with_a_turn(user, agent())
+    rate(session)
+    want_a_person(session)
     q2_sync.sync_schedules()
     JobRun.objects.create(job="test", asked_by="test")
     runner = Runner.objects.create(host="host", pid=1, capacity=1)

@@ -60,6 +60,8 @@ class MessageContent:
     supplied_by_client: bool = False
     rating: SafeString | str = ""
     comment: str = ""
+    # The name of the person who wrote it in place of the agent.
+    person: str = ""
 
 
 def message_contents(
@@ -75,6 +77,7 @@ def message_contents(
         message.supplied_by_client,
         rating=rating_badge(rating.value) if rating else "",
         comment=rating.comment if rating else "",
+        person=next((part["by"] for part in message.parts if part.get("by")), ""),
     )
 
 

@@ -18,13 +18,15 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from agents.admin.transcript.marks import HANDOFF_EVENTS, TranscriptMark, handoff_marks, note_marks
 from agents.admin.transcript.turns import TURNS, TranscriptTurn, turn_views
 from agents.admin.turn_actions import TURN_ACTIONS
 from agents.admin.turn_numbers import turn_numbers
 from agents.domain.events import EventType
 from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Handoff, Message, Turn, UtilityCall
-from agents.permissions.role_permissions import FORK_SESSION
+from agents.permissions.role_permissions import ANSWER_HANDOFF, FORK_SESSION, VIEW_NOTE
 from agents.permissions.transcripts import can_read_transcript
+from agents.sessions.approvals import pending_approvals_for
 from console.formatting import format_money, format_tokens
 from console.keyset_changelist import parse_uuid
 from console.views import NamedRow, console_page
@@ -36,6 +38,8 @@ MAX_EVENTS_BEHIND: Final = 500
 MAX_EVENTS: Final = 40
 # The messages of clients beside the turns, which may have some megabytes.
 MAX_UNATTACHED_BYTES: Final = 512 * 1024
+MESSAGE_EVENTS: Final = frozenset({EventType.MESSAGE_CREATED, EventType.MESSAGE_COMPLETED})
+Block = TranscriptTurn | TranscriptMark
 # Columns that the page does not list.
 _HIDDEN: Final = frozenset({"fingerprint", "prompt_hash", "state", "metadata", "client_options", "title"})
 
@@ -43,8 +47,6 @@ _HIDDEN: Final = frozenset({"fingerprint", "prompt_hash", "state", "metadata", "
 def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> TemplateResponse:
     """The page with the newest turns of a session, or those before `?before=ordinal`, or those up to `?turn=id`."""
     readable = can_read_transcript(request.user, session.agent)
-    turns, older, newer = _turns(request, session)
-    blocks = _turn_views(request, session, turns, readable=readable, with_unattached=True)
     return console_page(
         request,
         model_admin,
@@ -53,13 +55,8 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         opts=model_admin.model._meta,
         original=NamedRow(session, name),
         session=session,
-        handoff=Handoff.objects.filter(agent_session=session).exclude(state=Handoff.State.RESOLVED).first(),
         readable=readable,
-        blocks=blocks,
-        older=older,
-        newer=newer,
-        # Only a page that shows the newest turn appends the next one.
-        follows=newer is None,
+        **transcript_context(request, session, readable=readable),
         facts=_session_facts(session),
         fields=_fields(session),
         events=_events(session),
@@ -67,7 +64,34 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         live=reverse("admin:agents_agentsession_live", args=[session.pk]),
         session_actions=_session_actions(request, model_admin, session),
         can_fork=readable and request.user.has_perm(FORK_SESSION),
+        open_approvals=pending_approvals_for(session) if readable and session.open_turns else (),
+        can_take_over=readable and request.user.has_perm(ANSWER_HANDOFF),
     )
+
+
+def transcript_context(request: HttpRequest, session: AgentSession, *, readable: bool) -> dict[str, Any]:
+    """What the transcript of a session is rendered with: its newest turns, or those that the query string asks for,
+    with what operators did and noted between them."""
+    turns, older, newer = _turns(request, session)
+    blocks: list[Block] = list(_turn_views(request, session, turns, readable=readable, with_unattached=True))
+    handoffs = list(
+        Handoff.objects.filter(agent_session=session).select_related("assignee").order_by("-requested_at")[:1]
+    )
+    notes = note_marks(session) if readable and request.user.has_perm(VIEW_NOTE) else []
+    marks = [*(handoff_marks(session) if handoffs else ()), *notes]
+    # Those of other pages of a long session are there.
+    first = turns[0].ordinal if turns and older else 0
+    last = turns[-1].ordinal + 2 if turns and newer else float("inf")
+    blocks += [mark for mark in marks if first <= mark.ordinal < last]
+    return {
+        "blocks": sorted(blocks, key=lambda block: block.ordinal),
+        "older": older,
+        "newer": newer,
+        # Only a page that shows the newest turn appends the next one.
+        "follows": newer is None,
+        "handoff": next((one for one in handoffs if one.state != Handoff.State.RESOLVED), None),
+        "last_note": notes[-1].key.removeprefix("note-") if notes else "",
+    }
 
 
 def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) -> TemplateResponse:
@@ -103,34 +127,55 @@ def _name(session: AgentSession, *, readable: bool) -> str:
 def live_update(request: HttpRequest, session: AgentSession) -> HttpResponseBase:
     """What has changed after seq `?after`: `{"seq", "facts", "blocks": [{"key", "ordinal", "html"}], "events": html}`.
 
-    204: nothing has. 409: too much has; load the page again. `?turn` asks for that turn only.
+    204: nothing has. 409: too much has; load the page again. `?turn` asks for that turn only, `?note` for the notes
+    after that one.
     """
+    changes = live_changes(request, session)
+    return changes if isinstance(changes, HttpResponse) else JsonResponse(changes)
+
+
+def live_changes(request: HttpRequest, session: AgentSession) -> dict[str, Any] | HttpResponse:
+    """The JSON of `live_update`, or its response without one."""
     after = request.GET.get("after", "")
     if not (after.isascii() and after.isdigit() and len(after) < 19):
         return HttpResponse(status=422)
     seq = session.next_seq - 1
     changed = Event.objects.filter(agent_session=session, seq__gt=int(after)).order_by("seq")
     rows = list(changed.values_list("turn_id", "type")[: MAX_EVENTS_BEHIND + 1])
+    types = {event_type for _, event_type in rows}
     if len(rows) > MAX_EVENTS_BEHIND or int(after) > seq:
         return HttpResponse(status=409)
     touched = {turn for turn in (*(turn for turn, _ in rows), session.active_turn_id) if turn is not None}
-    if any(event_type == EventType.MESSAGE_RATED for _, event_type in rows):
+    if EventType.MESSAGE_RATED in types:
         touched |= _rated_turns(changed)
     if (only := parse_uuid(request.GET.get("turn", ""))) is not None:
         touched &= {only}
-    if not touched and not rows:
+    notes = [] if only else _new_notes(request, session)
+    if not touched and not rows and not notes:
         return HttpResponse(status=204)
     readable = can_read_transcript(request.user, session.agent)
+    notes = notes if readable else []
     turns = list(Turn.objects.filter(agent_session=session, pk__in=touched).order_by("-ordinal")[:TURNS])[::-1]
-    blocks = _turn_views(request, session, turns, readable=readable)
-    return JsonResponse(
-        {
-            "seq": seq,
-            "facts": dict(_session_facts(session)),
-            "blocks": [{"key": block.key, "ordinal": block.ordinal, "html": _html(request, block)} for block in blocks],
-            "events": render_to_string("console/transcript_events.html", {"events": _events(session)}),
-        }
-    )
+    # Words of people, to which no agent answers, are of no turn.
+    unattached = changed.filter(turn=None, type__in=MESSAGE_EVENTS) if types & MESSAGE_EVENTS and not only else None
+    blocks: list[Block] = list(_turn_views(request, session, turns, readable=readable, unattached=unattached))
+    blocks += handoff_marks(session, after_seq=int(after)) if types & HANDOFF_EVENTS and not only else ()
+    blocks += notes
+    return {
+        "seq": seq,
+        "facts": dict(_session_facts(session)),
+        "blocks": [{"key": block.key, "ordinal": block.ordinal, "html": _html(request, block)} for block in blocks],
+        "note": notes[-1].key.removeprefix("note-") if notes else None,
+        "events": render_to_string("console/transcript_events.html", {"events": _events(session)}),
+    }
+
+
+def _new_notes(request: HttpRequest, session: AgentSession) -> list[TranscriptMark]:
+    """The notes that the open page has not; none for those who see none."""
+    after = request.GET.get("note")
+    if after is None or not request.user.has_perm(VIEW_NOTE):
+        return []
+    return note_marks(session, after=parse_uuid(after))
 
 
 def _rated_turns(events: QuerySet[Event]) -> set[UUID]:
@@ -158,15 +203,27 @@ def _turns(request: HttpRequest, session: AgentSession) -> tuple[list[Turn], str
 
 
 def _turn_views(
-    request: HttpRequest, session: AgentSession, turns: Sequence[Turn], *, readable: bool, with_unattached: bool = False
+    request: HttpRequest,
+    session: AgentSession,
+    turns: Sequence[Turn],
+    *,
+    readable: bool,
+    with_unattached: bool = False,
+    unattached: QuerySet[Event] | None = None,
 ) -> list[TranscriptTurn]:
-    unattached: Sequence[Message] = ()
+    """`with_unattached`: with the newest messages of no turn; `unattached`: with those of these events."""
+    messages = None
     if with_unattached:
-        messages = Message.objects.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
-        messages = messages.filter(ordinal__gte=turns[0].ordinal if turns else 0)
+        messages = Message.objects.filter(ordinal__gte=turns[0].ordinal if turns else 0)
+    elif unattached is not None:
+        ids = unattached.values_list("data__message__id", flat=True)
+        messages = Message.objects.filter(pk__in=[key for key in ids if key])
+    found: Sequence[Message] = ()
+    if messages is not None:
+        messages = messages.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
         sizes = messages.values_list("size_bytes", flat=True)[: 5 * TURNS]
-        unattached = list(messages[: count_fitting(sizes, MAX_UNATTACHED_BYTES)])
-    blocks = turn_views(session, turns, readable=readable, now=now(), unattached=unattached)
+        found = list(messages[: count_fitting(sizes, MAX_UNATTACHED_BYTES)])
+    blocks = turn_views(session, turns, readable=readable, now=now(), unattached=found)
     permitted = [action for action in TURN_ACTIONS if request.user.has_perm(action.permission)]
     can_fork = readable and request.user.has_perm(FORK_SESSION)
     for block in blocks:
@@ -176,8 +233,9 @@ def _turn_views(
     return blocks
 
 
-def _html(request: HttpRequest, block: TranscriptTurn) -> str:
-    back = reverse("admin:agents_agentsession_change", args=[block.turn.agent_session_id]) if block.turn else ""
+def _html(request: HttpRequest, block: Block) -> str:
+    turn = block.turn if isinstance(block, TranscriptTurn) else None
+    back = reverse("admin:agents_agentsession_change", args=[turn.agent_session_id]) if turn else ""
     return render_to_string("console/transcript_block.html", {"block": block, "back": back}, request=request)
 
 

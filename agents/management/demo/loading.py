@@ -19,6 +19,7 @@ from agents.journal.turn_texts import store_turn_texts
 from agents.management.demo.agents_and_users import Population, make_agents_and_users
 from agents.management.demo.plan import DemoSession, plan
 from agents.management.demo.rows import COLUMNS, NULL, Lines, RowWriter
+from agents.management.demo.waiting_people import add_waiting_people
 from agents.models import Turn
 
 BATCH = 25_000
@@ -61,6 +62,8 @@ def load(
     for statement in restore_search:
         _run(statement)
     report(f"words are indexed, {time.monotonic() - started:.0f} s")
+    for name, count in add_waiting_people(rng, until=until).items():
+        counts[name] = counts.get(name, 0) + count
     return counts
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts.models import User
 from agents.management.demo.agents_and_users import PREFIX
+from agents.management.demo.waiting_people import OPERATOR_PREFIX
 from agents.models import (
     Agent,
     AgentDraft,
@@ -79,7 +80,8 @@ def _delete_agents_and_users(counts: dict[str, int]) -> None:
     agents.update(live_release=None)
     _delete(counts, "drafts", AgentDraft.objects.filter(agent__in=agents))
     _delete(counts, "releases", Release.objects.filter(agent__in=agents))
-    people = User.objects.filter(username__startswith=f"{PREFIX}user-")
+    names = Q(username__startswith=f"{PREFIX}user-") | Q(username__startswith=OPERATOR_PREFIX)
+    people = User.objects.filter(names)
     members: Any = User.groups.through
     members.objects.filter(user__in=people.filter(agent_sessions__isnull=True)).delete()
     forget_users(list(people.filter(agent_sessions__isnull=True).values_list("pk", flat=True)))

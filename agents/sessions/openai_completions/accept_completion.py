@@ -74,12 +74,15 @@ def _accept(actor: Actor, completion: Completion, ids: CompletionIds) -> Accepte
             session = _create_session(actor, completion, ids)
         else:
             session = _lock_session(actor, completion, completion.session_id)
+        has_open_turns = session.open_turns > 0
         new = _new_turn(completion, session, ids)
         accepted = find_replay(new) if completion.session_id is not None else None
         if accepted is None:
             accepted = accept_locked(session, replace(new, client_options=_prepare_locked(session, completion)))
             remember_request(actor, completion, ids, session)
-        return AcceptedCompletion(session.pk, accepted.turn_id, accepted.seq, accepted.replayed, accepted.agent_id)
+        return AcceptedCompletion(
+            session.pk, accepted.turn_id, accepted.seq, accepted.replayed, accepted.agent_id, has_open_turns
+        )
 
 
 def _stored_bytes(completion: Completion) -> int:

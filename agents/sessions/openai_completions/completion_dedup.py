@@ -81,4 +81,4 @@ def _load_accepted(first: CompletionRequest, ids: CompletionIds) -> AcceptedComp
     if turn is None:
         return AcceptedCompletion(first.agent_session_id, None, 0, replayed=True)
     seq = accepted_seq(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
-    return AcceptedCompletion(turn.agent_session_id, turn.pk, seq, replayed=turn.pk != ids.turn)
+    return AcceptedCompletion(turn.agent_session_id, turn.pk, seq, replayed=turn.pk != ids.turn, is_behind=True)

@@ -8,11 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actor import Actor
+from agents.domain.approvals import ApprovalState
 from agents.domain.client_options import client_tool_calls, parts_behind_results, read_options
+from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.message_parts import CUT_REASONS, Part, plain_text
-from agents.domain.serialization import turn_error
+from agents.domain.serialization import approval_shape, turn_error
 from agents.domain.states import TERMINAL, StepKind, TurnStatus, WaitReason
-from agents.models import Message, Step, Turn
+from agents.models import Approval, Event, Message, Step, Turn
 from agents.sessions.access import access_turn
 
 
@@ -25,6 +27,9 @@ class CompletionResult:
     the model stopped before its answer was complete. Tokens are None where nobody knows them; cached ones are part of
     the input, reasoning is part of the output. `error` is as `agents.domain.serialization.error_shape`. `wait_reason`
     is what a turn that is `waiting` waits for. `fallback` is what the answer is in place of one of the agent's models.
+    `approvals` are the calls of the turn that wait for a person, or of the one that must end before, each as
+    `agents.domain.serialization.approval_shape` with its `turn`. `handed_off`: the turn was cancelled since a person
+    has taken over the session.
     """
 
     status: TurnStatus
@@ -39,6 +44,8 @@ class CompletionResult:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     fallback: str | None = None
+    approvals: Sequence[dict[str, Any]] = ()
+    handed_off: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -65,7 +72,29 @@ def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
         cached_tokens=sum(call.cached_tokens for call in calls),
         reasoning_tokens=sum(call.reasoning_tokens for call in calls),
         fallback=turn.fallback,
+        approvals=_open_approvals(turn),
+        handed_off=status is TurnStatus.CANCELLED and _is_handed_off(turn),
     )
+
+
+def _open_approvals(turn: Turn) -> list[dict[str, Any]]:
+    if turn.wait_reason == WaitReason.APPROVAL:
+        turn_id = turn.pk
+    elif turn.status == TurnStatus.QUEUED and getattr(turn, "position", 0) > 0:
+        first = Turn.objects.filter(agent_session=turn.agent_session_id, finished_at__isnull=True).order_by("ordinal")
+        turn_id, wait_reason = first.values_list("pk", "wait_reason")[0]
+        if wait_reason != WaitReason.APPROVAL:
+            return []
+    else:
+        return []
+    approvals = Approval.objects.filter(turn=turn_id, state=ApprovalState.PENDING).order_by("step")
+    return [{"turn": str(turn_id), **approval_shape(approval)} for approval in approvals]
+
+
+def _is_handed_off(turn: Turn) -> bool:
+    # Ends are found by their turn: see the constraints of the events.
+    ends = Event.objects.filter(turn=turn.pk, type__in=sorted(TERMINAL_EVENTS)).values_list("data__reason", flat=True)
+    return ends.first() == "handoff"  # see `agents.domain.events.TurnEnded`
 
 
 def _answer(turn: Turn) -> list[Part]:

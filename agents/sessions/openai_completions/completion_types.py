@@ -52,13 +52,14 @@ class Completion:
 @dataclass(frozen=True, slots=True)
 class AcceptedCompletion:
     """An accepted request. `turn_id` None: a person answers in this session. The turn's events follow `seq`. `agent_id`
-    is that of whom a new turn asks."""
+    is that of whom a new turn asks. `is_behind`: other turns of the session may be open."""
 
     session_id: UUID
     turn_id: UUID | None
     seq: int
     replayed: bool
     agent_id: UUID | None = field(default=None, compare=False)
+    is_behind: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

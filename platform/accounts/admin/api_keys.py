@@ -17,6 +17,7 @@ from accounts.api_keys import KEY_DAYS, MAX_CONNECTIONS, SCOPE_LABELS, create_ap
 from accounts.models import ApiKey, User
 from accounts.permissions import user_actor
 from accounts.role_permissions import ADD_API_KEY, REVOKE_API_KEY
+from accounts.unattended_work import describe_unattended_work
 from console.admin import ReadOnlyAdmin
 from console.confirmation import confirmation_page, confirmed_data
 from console.views import console_page, row_url
@@ -123,11 +124,14 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 
     def _revoke(self, request: HttpRequest, keys: Any) -> HttpResponse | None:
         keys = list(keys)
+        message = "Programs that use these keys are refused at once, and their open connections close in seconds."
+        if unattended := describe_unattended_work({key.user_id for key in keys}):
+            message += f" What their users have planned goes on without a key: {unattended}."
         confirmation = confirmation_page(
             request,
             self,
             title="Revoke API keys",
-            message="Programs that use these keys are refused at once, and their open connections close in seconds.",
+            message=message,
             rows=[f"{key} of {key.user}" for key in keys],
             yes="Revoke",
             back=reverse("admin:accounts_apikey_changelist"),

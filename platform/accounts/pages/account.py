@@ -27,6 +27,7 @@ from accounts.models import ApiKey
 from accounts.permissions import user_actor
 from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
 from accounts.roles import ROLE_DESCRIPTIONS, Role
+from accounts.unattended_work import describe_unattended_work
 from foundation.clock import now
 from foundation.errors import BandstandError
 from foundation.ids import new_id
@@ -145,7 +146,10 @@ def revoke_key(request: HttpRequest, *, key_id: UUID) -> HttpResponse:
     except BandstandError as error:
         messages.error(request, error.detail)
     else:
-        messages.success(request, f"The key {key.name} is revoked.")
+        message = f"The key {key.name} is revoked."
+        if unattended := describe_unattended_work([key.user_id]):
+            message += f" What you have planned goes on without a key: {unattended}."
+        messages.success(request, message)
     return _back()
 
 
@@ -180,6 +184,7 @@ def _page(request: HttpRequest, **extra: Any) -> TemplateResponse:
         "usual_scopes": (Scope.READ, Scope.CHAT),
         "day_choices": KEY_DAYS,
         "key_id": new_id(),
+        "unattended_work": describe_unattended_work([user.pk]),
         "may_chat": user.has_perm(USE_CHAT),
         "may_enter_console": user.has_perm(ENTER_CONSOLE),
         **extra,

@@ -6,7 +6,7 @@ from django import template
 from django.forms import BoundField
 from django.utils.text import capfirst
 
-from console.formatting import format_count, format_moment, time_ago
+from console.formatting import format_count, format_moment, time_ago, time_elapsed, time_until
 from console.list_head import chips, tab_links
 from console.navigation import list_title
 from foundation.durations import duration
@@ -42,6 +42,8 @@ def readonly_value(field: BoundField) -> str:
 
 register.filter("ago", time_ago)
 register.filter("duration", duration)
+register.filter("elapsed", time_elapsed)
+register.filter("until", time_until)
 register.filter("moment", format_moment)
 register.filter("thousands", format_count)
 register.filter("chips", chips)

@@ -17,9 +17,12 @@ from accounts.roles import Role
 from agents.models import (
     Agent,
     AgentSession,
+    Approval,
+    ApprovalPass,
     BulkAction,
     Event,
     Feedback,
+    Handoff,
     Release,
     RouteHealth,
     Runner,
@@ -45,7 +48,7 @@ from monitoring.models import (
     TraceSettings,
 )
 from scheduling.models import JobRun, Schedule
-from tests.support.console_pages import rate, session_with_a_turn
+from tests.support.console_pages import rate, session_with_a_turn, want_a_person
 from tests.support.consoles import client_of, list_of, page_of
 from tests.support.people import OFFLINE, agent, person
 
@@ -54,7 +57,7 @@ pytestmark = pytest.mark.django_db
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
     OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
-    ReadinessRun,
+    ReadinessRun, Approval, ApprovalPass, Handoff,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel]
 
@@ -70,6 +73,7 @@ def fill(rows: int) -> None:
     for user, one in zip(users, agents, strict=True):
         session = session_with_a_turn(user, one)
         rate(session)
+        want_a_person(session)
         record_audit(Actor.system("tests"), "agent.created", target=one)
     TurnSchedule.objects.bulk_create(
         TurnSchedule(user=user, agent=one, text="Hi", cron="0 8 * * *", time_zone="UTC")
@@ -180,7 +184,7 @@ def test_platform_rows_cannot_be_added_changed_or_deleted(model: Any) -> None:
     name = f"{model._meta.app_label}_{model._meta.model_name}"
     before = model.objects.filter(pk=row.pk).values().get()
     assert owner.get(page_of(row)).status_code == 200
-    assert model in {ApiKey, Silence} or owner.get(reverse(f"admin:{name}_add")).status_code == 403
+    assert model in {ApiKey, ApprovalPass, Silence} or owner.get(reverse(f"admin:{name}_add")).status_code == 403
     assert owner.post(page_of(row), {"title": "x", "status": "completed"}).status_code == 403
     assert owner.post(reverse(f"admin:{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
     owner.post(list_of(model), {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})

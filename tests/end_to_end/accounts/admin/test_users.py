@@ -12,7 +12,10 @@ from django.urls import reverse
 from accounts.admin.users import UserAdmin
 from accounts.api_keys import authenticate_key
 from accounts.models import ApiKey, AuditEntry, User
+from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.models import TurnSchedule
+from agents.sessions.turn_schedules import create_schedule
 from foundation.errors import Unauthenticated
 from tests.support.consoles import Fields, button_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.support.people import PASSWORD, agent, key_of, person
@@ -338,9 +341,17 @@ def test_keys_are_revoked_from_the_list_and_from_their_page_after_a_question(own
     action = {"action": "revoke", "_selected_action": [str(keys[0].pk)]}
     asked = owner.post(list_of(ApiKey), action)
     assert "of ada" in asked.content.decode()
+    assert "goes on" not in asked.content.decode()
     authenticate_key(first)
     owner.post(list_of(ApiKey), {**dict(asked.context["hidden_values"]), "confirm": "yes"})
+    agent()
+    create_schedule(user_actor(ada), text="My secret", agent_slug="demo", cron="0 8 * * *", time_zone="Europe/Zurich")
+    assert (
+        "What their users have planned goes on without a key: 1 schedule."
+        in owner.get(button_of(keys[1], "revoke_one")).content.decode()
+    )
     confirmed(owner, button_of(keys[1], "revoke_one"))
+    assert TurnSchedule.objects.get().next_at is not None
     for plain in (first, second):
         with pytest.raises(Unauthenticated):
             authenticate_key(plain)

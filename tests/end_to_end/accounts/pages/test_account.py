@@ -12,13 +12,15 @@ from django.test import Client, override_settings
 from accounts.actor import Scope
 from accounts.api_keys import MAX_KEYS, authenticate_key
 from accounts.models import ApiKey, AuditEntry, User
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.http.credentials import authenticate_by_login, find_lost_rights
+from agents.sessions.turn_schedules import create_schedule, pause_schedule
 from foundation.clock import now
 from foundation.errors import Unauthenticated
 from ratelimits import limiter
 from tests.support.consoles import client_of
-from tests.support.people import PASSWORD, key_of, person
+from tests.support.people import PASSWORD, agent, key_of, person
 
 pytestmark = pytest.mark.django_db
 
@@ -168,11 +170,23 @@ def test_a_key_is_made_shown_once_and_revoked(ada: Client) -> None:
     for page in (again, ada.get(ACCOUNT)):
         assert plain[0] not in page.content.decode()
         assert plain[0][:15] in page.content.decode()
+    assert "goes on" not in ada.get(ACCOUNT).content.decode()
+    agent()
+    timing: dict[str, Any] = {
+        "text": "My secret",
+        "agent_slug": "demo",
+        "cron": "0 8 * * *",
+        "time_zone": "Europe/Zurich",
+    }
+    rows = [create_schedule(user_actor(me()), **timing) for _ in range(2)]
+    pause_schedule(user_actor(me()), schedule_id=rows[0].pk)
+    assert "goes on without a key: 1 schedule." in ada.get(ACCOUNT).content.decode()
     assert press(ada, f"keys/{key_id}/revoke/")["Location"] == ACCOUNT
-    assert "The key report is revoked." in ada.get(ACCOUNT).content.decode()
+    revoked = "The key report is revoked. What you have planned goes on without a key: 1 schedule."
+    assert revoked in ada.get(ACCOUNT).content.decode()
     with pytest.raises(Unauthenticated):
         authenticate_key(plain[0])
-    assert acts() == ["api_key.created", "api_key.revoked"]
+    assert [act for act in acts() if act.startswith("api_key.")] == ["api_key.created", "api_key.revoked"]
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,17 @@ from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.domain.approvals import Decision
 from agents.domain.message_parts import plain_text
 from agents.models import AgentSession, Message, Turn
+from agents.releases import publish
 from agents.sessions import cancel_turn, create_session
+from agents.sessions.approvals import decide_approval
+from agents.sessions.handoff_control import claim_handoff, reply_as_human, resolve_handoff
 from tests.chaos.program import ROOT
 from tests.support.cleaning import real_commits
 from tests.support.installation import Installation, LossyProxy, until
-from tests.support.people import agent, key_of, person
+from tests.support.people import agent, key_of, person, write_draft
 
 LIGHT: Any = {
     "type": "function",
@@ -56,6 +60,9 @@ def installation(
 ) -> Iterator[Installation]:
     with real_commits(django_db_blocker):
         agent(tools=["clock", "calculator"])
+        asking = agent("asking")
+        write_draft(asking, tools=["clock"], tool_rights={"clock": {"right": "ask"}}, version=2)
+        publish(Actor.system("tests"), agent_id=asking.pk, expected_version=2)
         running = Installation(tmp_path_factory.mktemp("installation"))
         try:
             yield running
@@ -136,7 +143,7 @@ def test_a_client_that_knows_an_address_and_a_key_gets_its_answer(world: World) 
 
 def test_agents_are_models(world: World) -> None:
     models = world.client().models.list()
-    assert [model.id for model in models] == ["demo"]
+    assert [model.id for model in models] == ["asking", "demo"]
     assert world.client().models.retrieve("demo").owned_by == "bandstand"
     with pytest.raises(openai.NotFoundError) as refused:
         world.client().models.retrieve("absent")
@@ -492,6 +499,59 @@ def test_a_runner_that_dies_in_mid_answer_ends_the_stream_with_an_error(world: W
     until(lambda: [turn for turn in world.turns() if turn.status == "completed"], what="the end of the turn")
     assert world.messages()[1][1].count("\n") == 0
     assert len(world.messages()) == 2
+
+
+# --- people ---
+
+
+def test_a_person_who_answers_is_an_error_that_no_retry_repeats_and_the_words_are_stored_once(world: World) -> None:
+    dana = user_actor(person(f"dana-{next(_numbers)}", Role.OPERATOR))
+    session = create_session(world.actor, agent_slug="demo")
+    headers = {"X-Session-Id": str(session.pk)}
+    completions = world.client(retries=2).chat.completions
+    asked: Any = {"model": "demo", "extra_headers": headers}
+    stream = completions.create(messages=[_user(SLOW)], stream=True, **asked)
+    next(stream)
+    claim_handoff(dana, session_id=session.pk)
+    with pytest.raises(openai.APIError) as cut:
+        list(stream)
+    assert cut.value.code == "handed_off"
+    for kind in (False, True):
+        with pytest.raises(openai.ConflictError) as refused:
+            completions.create(messages=[_user("Hello?")], stream=kind, **asked)
+        assert (refused.value.code, refused.value.response.headers["X-Should-Retry"]) == ("handed_off", "false")
+    headers["x-stainless-retry-count"] = "1"
+    with pytest.raises(openai.ConflictError):
+        completions.create(messages=[_user("Hello?")], stream=False, **asked)
+    del headers["x-stainless-retry-count"]
+    reply_as_human(dana, session_id=session.pk, text="Here I am.", key="1")
+    resolve_handoff(dana, session_id=session.pk)
+    completions.create(messages=[_user("Are you back?")], **asked)
+    authors = [author for author, _ in world.messages()]
+    assert authors == ["user", "agent", "user", "user", "human", "user", "agent"]
+    assert [turn.status for turn in world.turns()] == ["cancelled", "completed"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_waits_for_an_approval_is_an_error_and_a_repeat_gets_the_answer(world: World, stream: bool) -> None:
+    client = world.client(retries=2)
+    asked: Any = {
+        "model": "asking", "messages": [_user("[[offline tool=clock args={}]]")], "stream": stream,
+        "extra_headers": {"Idempotency-Key": "k"},
+    }  # fmt: skip
+    with pytest.raises(openai.ConflictError) as waits:
+        client.chat.completions.create(**asked)
+    assert waits.value.code == "approval_required"
+    assert waits.value.response.headers["X-Should-Retry"] == "false"
+    error: Any = waits.value.body
+    [approval] = error["approvals"]
+    assert (approval["tool"], approval["who"]) == ("clock", "user")
+    assert approval["path"] in waits.value.message
+    decide_approval(world.actor, approval_id=UUID(approval["approval"]), decision=Decision.APPROVE)
+    answer = client.chat.completions.create(**asked)
+    assert (words(answer) if stream else answer.choices[0].message.content).endswith("Done.")
+    [turn] = world.turns()
+    assert (turn.status, str(turn.pk)) == ("completed", approval["turn"])
 
 
 # --- errors ---

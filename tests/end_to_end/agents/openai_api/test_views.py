@@ -20,6 +20,7 @@ from accounts.actor import Scope
 from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.domain.approvals import Decider
 from agents.domain.message_parts import reasoning_part, text_part
 from agents.domain.states import WaitReason
 from agents.engine.context import load_context
@@ -33,8 +34,10 @@ from agents.relay import close_hub, close_subscriptions
 from agents.relay.hub import BUFFER_EVENTS
 from agents.runner.reaper import release_claim
 from agents.sessions import create_session
+from agents.sessions.handoff_control import claim_handoff
 from foundation.db_threads import in_db_thread
 from tests.support import declared
+from tests.support.approvals import request_approval
 from tests.support.cleaning import real_commits
 from tests.support.conversations import compact_turn, done, ending, park, reason, retrying, wake
 from tests.support.event_stream import EventStreamParser
@@ -97,7 +100,7 @@ def refusal(answer: Any, status: int, code: str) -> dict[str, Any]:
     body = json.loads(answer.content)
     assert set(body) == {"error"}
     error: dict[str, Any] = body["error"]
-    assert set(error) == {"message", "type", "code", "param"}
+    assert set(error) - {"approvals"} == {"message", "type", "code", "param"}
     assert error["message"]
     assert error["code"] == code, error
     return error
@@ -188,6 +191,11 @@ def texts(chunks: list[Any]) -> str:
     )
 
 
+def handed_off(taken: Claim) -> None:
+    """A person takes over the session while the turn runs."""
+    claim_handoff(user_actor(person("dana", Role.OPERATOR)), session_id=taken.session_id)
+
+
 # --- restarts ---
 
 
@@ -276,20 +284,88 @@ async def test_while_a_person_answers_the_client_is_told_so(world: World) -> Non
     await AgentSession.objects.aupdate(controller="human")
     for stream in (False, True):
         answer = await world.ask(here=True, stream=stream)
-        refusal(answer, 409, "human_in_control")
+        refusal(answer, 409, "handed_off")
         assert (answer["X-Should-Retry"], answer["X-Session-Id"]) == ("false", str(world.session.pk))
     assert await Message.objects.acount() == 2
+
+
+@pytest.mark.parametrize("headers", [{"Idempotency-Key": "k"}, {}])
+async def test_what_is_sent_again_while_a_person_answers_is_stored_once(world: World, headers: dict[str, str]) -> None:
+    await AgentSession.objects.aupdate(controller="human")
+    for attempt in range(3):
+        answer = await world.ask(here=True, headers={**headers, "X-Stainless-Retry-Count": str(attempt)})
+        refusal(answer, 409, "handed_off")
+        assert answer.has_header("Idempotent-Replayed") == (attempt > 0)
+    [message] = [message async for message in Message.objects.all()]
+    assert (message.author, message.turn_id) == ("user", None)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_person_who_takes_over_ends_the_request(world: World, stream: bool) -> None:
+    headers = {"Idempotency-Key": "k"}
+    if stream:
+        chunks, taken = await streaming(world, "Half an ", here=True, headers=headers)
+        await in_db_thread(handed_off, taken)
+        [last] = await chunks.rest()
+        assert last["error"]["code"] == "handed_off"
+    else:
+        asking = asyncio.create_task(world.ask(here=True, headers=headers))
+        taken = await begun()
+        await in_db_thread(handed_off, taken)
+        refusal(await asking, 409, "handed_off")
+    again = await world.ask(here=True, stream=stream, headers=headers)
+    refusal(again, 409, "handed_off")
+    assert again["X-Should-Retry"] == "false"
+    await in_db_thread(compact_turn, taken.session_id, taken.turn_id)
+    refusal(await world.ask(here=True, stream=stream, headers=headers), 409, "handed_off")
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_tool_that_needs_an_approval_is_an_error_of_its_own(world: World, stream: bool) -> None:
     asking = asyncio.create_task(world.ask(stream=stream))
     taken = await begun()
+    mine = await in_db_thread(request_approval, taken)
+    theirs = await in_db_thread(lambda: request_approval(taken, step=3, decider=Decider.OPERATOR))
     await in_db_thread(park, taken, WaitReason.APPROVAL)
     answer = await asking
-    refusal(answer, 409, "approval_required")
+    error = refusal(answer, 409, "approval_required")
     assert answer["X-Should-Retry"] == "false"
     assert answer["X-Turn-Id"] == str(taken.turn_id)
+    path = f"/api/v1/turns/{taken.turn_id}/approvals/{mine.pk}"
+    assert error["approvals"][0] == {
+        "approval": str(mine.pk), "turn": str(taken.turn_id), "path": path, "step": 2, "call_id": "call_2",
+        "tool": "transfer", "arguments": '{"amount": 5}', "reasons": ["The release asks for every call."],
+        "who": "user", "until": "2100-01-01T00:00:00.000000Z",
+    }  # fmt: skip
+    assert [one["approval"] for one in error["approvals"]] == [str(mine.pk), str(theirs.pk)]
+    assert error["message"].splitlines()[1:] == [
+        f'transfer: POST {{"decision": "approve"}} or {{"decision": "deny"}} to {path}',
+        "transfer: an operator decides.",
+    ]
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+async def test_a_request_behind_a_turn_that_needs_an_approval_does_not_wait_for_it(
+    world: World, is_first: bool
+) -> None:
+    first = asyncio.create_task(world.ask(here=True))
+    taken = await begun()
+
+    async def wait_for_approval() -> None:
+        await in_db_thread(request_approval, taken)
+        await in_db_thread(park, taken, WaitReason.APPROVAL)
+
+    if is_first:
+        await wait_for_approval()
+    second = asyncio.create_task(world.ask(here=True, messages=[{"role": "user", "content": "And?"}]))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await Turn.objects.acount() < 2:  # noqa: ASYNC110 - the database says it
+            await asyncio.sleep(0.01)
+    if not is_first:
+        await wait_for_approval()
+    error, behind = refusal(await first, 409, "approval_required"), refusal(await second, 409, "approval_required")
+    assert error["approvals"] == behind["approvals"]
+    assert (await second)["X-Turn-Id"] != str(taken.turn_id)
 
 
 async def test_in_mid_stream_an_approval_ends_it(world: World) -> None:

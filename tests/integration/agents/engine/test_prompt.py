@@ -10,8 +10,10 @@ import pytest
 from agents.domain.client_options import ClientOptions
 from agents.domain.configuration import ContextPolicy
 from agents.domain.context_window import UNKNOWN_WINDOW
-from agents.domain.marked_blocks import MemoryBlock, TaskBlock
+from agents.domain.marked_blocks import HUMAN_NOTE, MemoryBlock, TaskBlock
+from agents.domain.message_parts import text_part
 from agents.domain.model_messages import ToolSpec
+from agents.domain.prompt import Item
 from agents.domain.token_estimates import TOKENS_PER_MESSAGE
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services, UnguardedRoutes
@@ -22,6 +24,7 @@ from agents.llm.errors import BadModelRequest
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.interface import ModelRequest
 from foundation.db_threads import in_db_thread
+from foundation.ids import new_id
 from tests.support.conversations import answer, claimed
 from tests.support.scripted import Models, ScriptedModel, scripted
 from tests.support.turns import asked
@@ -63,6 +66,16 @@ async def test_each_route_gets_what_fits_its_window() -> None:
         request = await made(context, with_window(window), route)
         assert is_whole(request) is whole
         assert texts(request)[-1] == "And now?"
+
+
+async def test_the_marks_of_what_a_person_wrote_are_explained() -> None:
+    context = await in_db_thread(second_question)
+    assert HUMAN_NOTE not in texts(await made(context, with_window(None)))
+    reply = Item(new_id(), "human", [text_part("I can.", by="Dana")], ordinal=3)
+    taken_over = replace(context, history=[*context.history[:-1], reply, context.history[-1]])
+    assert texts(await made(taken_over, with_window(None))) == [
+        HUMAN_NOTE, LONG, LONG, "[Dana, a person]\nI can.", "And now?",
+    ]  # fmt: skip
 
 
 async def test_a_window_that_nobody_knows_counts_as_8192_tokens() -> None:

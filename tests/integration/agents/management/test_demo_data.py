@@ -17,10 +17,13 @@ from agents.management.demo.loading import TABLES, load
 from agents.models import (
     Agent,
     AgentSession,
+    Approval,
     CallRollup,
     CompletionRequest,
     Event,
     Feedback,
+    Handoff,
+    HandoffNote,
     HistorySummary,
     Message,
     Release,
@@ -58,7 +61,8 @@ def test_the_log_of_every_session_tells_what_its_rows_say() -> None:
     before = constraints()
     counts = fill()
     assert constraints() == before
-    assert counts == {name: model.objects.count() for name, model in zip(TABLES, ROWS, strict=True)}
+    people = {"handoff": Handoff, "handoffnote": HandoffNote, "approval": Approval}
+    assert counts == {name: model.objects.count() for name, model in [*zip(TABLES, ROWS, strict=True), *people.items()]}
     assert counts["turn"] == 400
     assert set(Turn.objects.values_list("status", flat=True)) == {"completed", "failed", "cancelled", "expired"}
     for session in AgentSession.objects.select_related("agent", "release"):

@@ -215,6 +215,22 @@ def test_who_heard_of_an_alert_hears_of_its_end_whatever_is_silenced(evaluations
     ]
 
 
+@pytest.mark.parametrize("is_evaluation", [False, True])
+def test_who_was_sent_a_beginning_is_queued_the_end_though_switched_off(
+    evaluations: Evaluations, is_evaluation: bool
+) -> None:
+    """The outbox holds it until the channel is switched on."""
+    make_rule("long_queue", make_channel("sent"), make_channel("failed"))
+    for _ in range(3):
+        evaluations.after(30, ValueError("boom") if is_evaluation else 11.0)
+    for state in ("sent", "failed"):
+        Notification.objects.filter(channel__name=state).update(state=state)
+    NotificationChannel.objects.update(enabled=False)
+    evaluations.after(60, 1.0)
+    ends = Notification.objects.filter(content__state="resolved")
+    assert [row.channel.name for row in ends] == ["sent"]
+
+
 def test_a_rule_is_inhibited_while_another_fires_with_the_same_labels(evaluations: Evaluations) -> None:
     cause = make_rule("cause", metric="memory_percent", group_by=["host"])
     symptom = make_rule("symptom", make_channel(), group_by=["host"], grouping=Grouping.ALERT)

@@ -12,11 +12,23 @@ import pytest
 from django.db.models import F
 from pytest_django import DjangoAssertNumQueries
 
+from accounts.actor import Actor
 from foundation.clock import now
 from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
+from monitoring.notifications.channel_input import ChannelInput
+from monitoring.notifications.channels import save_channel
 from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.notifier import deliver_due
-from monitoring.notifications.outbox import INTERRUPTED, SKIPPED, claim_deliveries, queue_notification, record_outcome
+from monitoring.notifications.outbox import (
+    INTERRUPTED,
+    MAX_BATCH,
+    SKIPPED,
+    SWITCHED_OFF,
+    claim_deliveries,
+    has_due_notifications,
+    queue_notification,
+    record_outcome,
+)
 from tests.support.notifications import WEBHOOK_SECRET, Receiver, channel, content, queue, receiver
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +190,30 @@ def test_an_end_waits_for_its_beginning_and_others_do_not(there: Receiver) -> No
     ]
 
 
+def test_what_is_severe_goes_first_and_of_one_incident_nothing_overtakes(there: Receiver) -> None:
+    to = channel(Kind.WEBHOOK, there)
+    for number in range(3):
+        queue(to, key=f"info-{number}", incident=f"info-{number}", severity="info")
+    queue(to, key="raised", incident="info-1", severity="critical", kind=Event.REPEAT)
+    for number in range(2):
+        queue(to, key=f"critical-{number}", incident=f"critical-{number}", severity="critical")
+    queue(to, key="warning", incident="warning", severity="warning")
+    queue(to, key="test", incident="test", severity="info", kind=Event.TEST)
+    assert deliver_due() == 8
+    assert [request.headers["webhook-id"].split("-", 1)[1] for request in there.requests] == [
+        "test", "critical-0", "critical-1", "warning", "info-0", "info-1", "raised", "info-2"
+    ]  # fmt: skip
+
+
+def test_a_storm_that_people_read_begins_with_what_is_severe(there: Receiver) -> None:
+    to = channel(Kind.SLACK, there)
+    for number in range(MAX_BATCH):
+        queue(to, key=f"info-{number}", incident=f"info-{number}", severity="info")
+    queue(to, key="critical", incident="critical", severity="critical", title="The disk is full")
+    assert deliver_due() == MAX_BATCH
+    assert "The disk is full" in there.requests[0].content.decode()
+
+
 def test_the_fallback_that_was_told_of_a_beginning_is_told_of_the_end(there: Receiver) -> None:
     other = channel(Kind.PAGERDUTY, there)
     first = channel(Kind.WEBHOOK, there, fallback=other)
@@ -197,6 +233,41 @@ def test_a_channel_that_is_switched_off_sends_nothing_but_tests(there: Receiver)
     assert deliver_due() == 1
     assert [request.json["type"] for request in there.requests] == ["alert.test"]
     assert sorted(errors()) == ["", "The channel is switched off."]
+
+
+def test_the_end_of_what_a_channel_was_sent_waits_until_it_is_switched_on(there: Receiver) -> None:
+    other = channel(Kind.WEBHOOK, there)
+    to = channel(Kind.PAGERDUTY, there, fallback=other)
+    queue(to)
+    assert deliver_due() == 1
+    NotificationChannel.objects.filter(pk=to.pk).update(enabled=False)
+    queue(to, key="event-2", kind=Event.RESOLVED)
+    queue(to, key="event-3", kind=Event.RESOLVED, incident="incident-3")
+    assert deliver_due() == 1  # the fallback's, of the incident whose beginning the channel was not sent
+    rows = Notification.objects.filter(channel=to).order_by("created_at")
+    assert [row.state for row in rows] == [State.SENT, State.HELD, State.FAILED]
+    assert not has_due_notifications()
+    values = ChannelInput(kind=Kind.PAGERDUTY, name=to.name, address="", fallback_id=other.pk)
+    save_channel(Actor.system("tests"), values=values, channel_id=to.pk)
+    assert deliver_due() == 1
+    assert [request.json["event_action"] for request in there.requests if "event_action" in request.json] == [
+        "trigger",
+        "resolve",
+    ]
+
+
+def test_an_end_is_sent_if_its_channel_is_switched_on_meanwhile(there: Receiver) -> None:
+    to = channel(Kind.WEBHOOK, there)
+    queue(to)
+    assert deliver_due() == 1
+    NotificationChannel.objects.update(enabled=False)
+    row = queue(to, key="event-2", kind=Event.RESOLVED)
+    [claim] = claim_deliveries(1)
+    NotificationChannel.objects.update(enabled=True)
+    record_outcome(claim, DeliveryOutcome(error=SWITCHED_OFF, is_permanent=True))
+    row.refresh_from_db()
+    assert row.state == State.WAITING
+    assert deliver_due() == 1
 
 
 def test_a_channel_that_fails_rests_and_what_waits_keeps_its_attempts(there: Receiver) -> None:

@@ -341,6 +341,27 @@ def test_whatever_there_is_fits_any_window_and_is_sound(
     assert {*one.used_tasks, *one.dropped_tasks} == {task.id for task in tasks}
 
 
+# What is said while a person answers: neither of them waits for the other, and the user's messages have no turn.
+stretches = st.lists(st.sampled_from(["user", "human"]), max_size=8)
+
+
+@given(st.lists(stretches, min_size=1, max_size=4), st.none() | st.integers(60, 400))
+def test_what_was_said_while_a_person_answered_is_read_in_its_order_and_is_not_what_is_asked(
+    said: list[list[str]], window: int | None
+) -> None:
+    history: list[Said] = []
+    for number, authors in enumerate(said):
+        history += [asks(f"asked {number}"), replies(f"answered {number}")]
+        history += [(author, [text_part(f"{number}.{index}")]) for index, author in enumerate(authors)]
+    sent = fitted([*history, asks("now")], window=window).messages
+    talk = [message.text.rpartition("\n")[2] for message in sent]
+    whole = ["".join(part["text"] for part in parts) for _, parts in history]
+    assert talk == [*whole[len(whole) + 1 - len(talk) :], "now"]
+    people = [message for message in sent if message.text.startswith("[A person]\n")]
+    assert all(message.role == "assistant" for message in people)
+    assert window is not None or len(people) == [author for authors in said for author in authors].count("human")
+
+
 @given(histories, works, st.integers(100, 400), counts)
 def test_what_is_left_out_is_left_out_whole(history: list[Said], work: list[Part], window: int, count: Count) -> None:
     made = fitted(history, instructions="Be brief.", work=work, window=window, count=count)

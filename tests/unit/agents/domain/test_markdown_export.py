@@ -41,6 +41,9 @@ def test_a_file_is_called_like_the_conversation_with_what_every_system_takes() -
 def test_people_and_agents_have_their_names_and_their_words() -> None:
     asked = transcript_message(message("user", text_part("*Hi*\n")), agent_name="Demo")
     assert asked == "\n## You, 2026-11-22T08:15:30.000001Z\n\n*Hi*\n"
+    for by, name in (("Dana\nNg", "Dana Ng"), ("", "A person")):
+        taken_over = transcript_message(message("human", text_part("Hello.", by=by)), agent_name="Demo")
+        assert taken_over == f"\n## {name}, 2026-11-22T08:15:30.000001Z\n\nHello.\n"
     cut = transcript_message(message("agent", text_part("Hel"), partial=True), agent_name="Demo")
     assert cut == "\n## Demo, 2026-11-22T08:15:30.000001Z\n\nHel\n\n*Cut short.*\n"
 

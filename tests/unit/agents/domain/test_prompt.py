@@ -134,11 +134,18 @@ def test_calls_without_results_are_not_swallowed_by_the_text_behind_them() -> No
     assert flatten("agent", [called("a"), text_part("Sorry.")]) == [says("", call("a")), says("Sorry.")]
 
 
-@pytest.mark.parametrize(
-    ("author", "role"), [("user", "user"), ("human", "assistant"), ("system", "system"), ("agent", "assistant")]
-)
+@pytest.mark.parametrize(("author", "role"), [("user", "user"), ("system", "system"), ("agent", "assistant")])
 def test_each_author_has_a_role_in_the_request(author: str, role: str) -> None:
     assert flatten(author, [text_part("a"), text_part("b")]) == [ChatMessage(role, "ab")]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("by", "mark"),
+    [("Dana Ng", "[Dana Ng, a person]"), ("", "[A person]"), ("A person", "[A person]"), ("D]\n[", "[D) (, a person]")],
+)
+def test_what_a_person_wrote_in_place_of_the_agent_says_so(by: str, mark: str) -> None:
+    assert flatten("human", [text_part("I can.", by=by)]) == [ChatMessage("assistant", f"{mark}\nI can.")]
+    assert flatten("human", [text_part(" ", by=by)]) == [ChatMessage("assistant", " ")]
 
 
 def test_results_of_a_client_are_messages_in_front_of_its_next_words() -> None:

@@ -19,11 +19,25 @@ for (const field of document.querySelectorAll("[data-select]")) {
   field.addEventListener("focus", () => field.select());
 }
 
+function duration(milliseconds) {
+  const seconds = Math.max(0, milliseconds / 1000);
+  const [, size, unit] = AGE_UNITS.find(([limit]) => seconds < limit);
+  return `${Math.round(seconds / size)} ${unit}`;
+}
+
+const ages = {
+  "time[data-ago]": (age) => `${duration(age)} ago`,
+  "time[data-elapsed]": (age) => duration(age),
+  "time[data-due]": (age) => (age > 0 ? `${duration(age)} late` : `in ${duration(-age)}`),
+};
+
 function updateAges() {
-  for (const time of document.querySelectorAll("time[data-ago]")) {
-    const seconds = Math.max(0, (Date.now() - Date.parse(time.dateTime)) / 1000);
-    const [, size, unit] = AGE_UNITS.find(([limit]) => seconds < limit);
-    time.textContent = `${Math.round(seconds / size)} ${unit} ago`;
+  for (const [selector, words] of Object.entries(ages)) {
+    for (const time of document.querySelectorAll(selector)) {
+      const age = Date.now() - Date.parse(time.dateTime);
+      time.textContent = words(age);
+      if ("due" in time.dataset) time.classList.toggle("bs-due--late", age > 0);
+    }
   }
 }
 
@@ -45,6 +59,25 @@ async function follow() {
 }
 
 setTimeout(follow, 2000);
+
+// The numbers beside entries of the sidebar.
+async function count() {
+  for (const place of document.querySelectorAll("[data-count]")) {
+    try {
+      const answer = document.hidden ? null : await fetch(place.dataset.count, { redirect: "error" });
+      const { count: number, title } = answer?.ok ? await answer.json() : {};
+      if (number !== undefined) place.textContent = number || "";
+      if (number !== undefined) place.title = title;
+    } catch {
+      // The next time, perhaps.
+    }
+  }
+}
+
+if (document.querySelector("[data-count]")) {
+  count();
+  setInterval(count, 10000);
+}
 
 const NAMES = { search: "Search", more_horiz: "More", add: "Add", arrow_back: "Back" };
 

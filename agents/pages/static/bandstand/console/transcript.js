@@ -1,4 +1,8 @@
-// The open page of a session in the console: asks each second what has changed, and replaces the turns that did.
+// The open page of a session in the console: asks each second what has changed, and replaces the turns that did. On the
+// page of the inbox also the parts of it (`data-part`) that the answer has.
+
+import { morph } from "../shared/morph.js";
+
 const livePage = document.querySelector("[data-live]");
 if (livePage) follow(livePage);
 
@@ -13,6 +17,8 @@ function follow(page) {
   async function ask() {
     const address = new URL(page.dataset.live, location.href);
     address.searchParams.set("after", String(seq));
+    if ("note" in page.dataset) address.searchParams.set("note", page.dataset.note);
+    if ("parts" in page.dataset) address.searchParams.set("parts", page.dataset.parts);
     // A login that ended answers with a redirect, which must not be taken for an answer.
     const answer = await fetch(address, { redirect: "manual", headers: { Accept: "application/json" } });
     if (answer.type === "opaqueredirect" || [401, 403, 404].includes(answer.status)) return say("signed out or no longer allowed", true);
@@ -24,12 +30,24 @@ function follow(page) {
   }
 
   function show(change) {
-    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
-    for (const block of change.blocks) put(block);
+    const atEnd = rest() <= 80;
+    for (const block of change.blocks ?? []) put(block);
+    for (const [name, html] of Object.entries(change.parts ?? {})) putPart(name, html);
+    if (change.note) page.dataset.note = change.note;
+    if (change.version) page.dataset.parts = change.version;
+    if (change.seq === undefined) return;
     for (const fact of page.querySelectorAll("[data-fact]")) fact.textContent = change.facts[fact.dataset.fact] ?? fact.textContent;
-    events.innerHTML = change.events;
+    if (events) events.innerHTML = change.events;
     seq = change.seq;
-    if (atEnd && "follows" in page.dataset) scrollTo({ top: document.documentElement.scrollHeight });
+    if (atEnd && "follows" in page.dataset) scrollBy({ top: rest() });
+  }
+
+  // How much of the page, or of the conversation behind the reply box, is still below.
+  function rest() {
+    const box = page.querySelector(".bs-reply");
+    const last = turns.lastElementChild;
+    if (box && last) return last.getBoundingClientRect().bottom - box.getBoundingClientRect().top + 16;
+    return document.documentElement.scrollHeight - innerHeight - scrollY;
   }
 
   function put(block) {
@@ -58,13 +76,31 @@ function follow(page) {
     old.replaceWith(fresh);
   }
 
+  function putPart(name, html) {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    for (const part of page.querySelectorAll(`[data-part="${name}"]`)) {
+      for (const details of template.content.querySelectorAll("details[data-key]")) {
+        details.open = part.querySelector(`details[data-key="${CSS.escape(details.dataset.key)}"]`)?.open ?? false;
+      }
+      morph(part, template.content);
+    }
+  }
+
   function say(words, final) {
+    if (pulse.textContent === words) return;
     pulse.textContent = words;
     pulse.classList.toggle("bs-transcript__pulse--off", final || failures > 0);
     if (final) failures = Infinity;
   }
 
+  let timer = 0;
+  let asking = false;
+
   async function go() {
+    if (asking) return;
+    clearTimeout(timer);
+    asking = true;
     try {
       if (!document.hidden) await ask();
       if (failures !== Infinity) failures = 0;
@@ -72,8 +108,11 @@ function follow(page) {
       failures += 1;
       say("not reached; trying again", false);
     }
-    if (failures !== Infinity) setTimeout(go, Math.min(1000 * 2 ** failures, 15000));
+    asking = false;
+    if (failures !== Infinity) timer = setTimeout(go, Math.min(1000 * 2 ** failures, 15000));
   }
 
-  setTimeout(go, 1000);
+  // Whoever has just written wants to see it now.
+  page.addEventListener("bs-refresh", go);
+  timer = setTimeout(go, 1000);
 }
