@@ -53,6 +53,7 @@ chaos: ## kill runners, web processes and PostgreSQL at random, let tools run wi
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.cuts --cuts 300)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.alert_kills --kills 500)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.schedules --kills 300)
+	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.handoffs --rounds 1000 --kills 60)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.attack)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.watchdog)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.hostile_model)

@@ -142,6 +142,7 @@ class AgentsConfig(AppConfig):
         from agents.permissions.transcripts import group_rights
         from agents.releases import health_checks as release_checks
         from agents.routing import health_checks as route_checks
+        from agents.sessions import health_checks as people_checks
         from agents.sessions.turn_schedules import count_active_schedules
         from console.navigation import Entry, NavigationLink, register_entries, register_link
         from health_checks.registry import registry
@@ -199,6 +200,6 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS, *people_checks.CHECKS)
         for job in JOBS:
             register(job)

@@ -26,7 +26,7 @@ from rest.views import ApiView
 NOBODY_WANTED = "none"
 
 
-class Choice(StrEnum):
+class HandoffChoice(StrEnum):
     """What the user of a session may do about a person."""
 
     ASK = "ask"
@@ -50,15 +50,16 @@ class NewHandoffMessage(Input):
 def serialize_handoff(status: HandoffStatus | None, *, offered: bool, on_duty: bool) -> dict[str, Any]:
     """The JSON of a session's handoff; None: nobody is wanted. `offered`: its release lets users ask for a person."""
     if status is None:
-        state, choices = NOBODY_WANTED, [Choice.ASK, Choice.LEAVE_MESSAGE]
+        state, choices = NOBODY_WANTED, [HandoffChoice.ASK, HandoffChoice.LEAVE_MESSAGE]
     elif status.is_human:
-        state, choices = HandoffState.OPEN.value, [Choice.WITHDRAW]
+        state, choices = HandoffState.OPEN.value, [HandoffChoice.WITHDRAW]
     else:
-        state, choices = HandoffState.PENDING.value, [Choice.WAIT, Choice.LEAVE_MESSAGE, Choice.WITHDRAW]
+        state = HandoffState.PENDING.value
+        choices = [HandoffChoice.WAIT, HandoffChoice.LEAVE_MESSAGE, HandoffChoice.WITHDRAW]
     return {
         "state": state,
         "on_duty": on_duty,
-        "choices": [one for one in choices if offered or one not in {Choice.ASK, Choice.LEAVE_MESSAGE}],
+        "choices": [one for one in choices if offered or one not in {HandoffChoice.ASK, HandoffChoice.LEAVE_MESSAGE}],
         "reason": status.reason if status else None,
         "by": status.requested_by.value if status else None,
         "requested_at": moment(status.requested_at) if status else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unicodedata import category
 
-from agents.domain.message_parts import Part, human_author, part_notes
+from agents.domain.message_parts import SOME_PERSON, Part, human_author, part_notes
 from agents.domain.serialization import moment
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
@@ -31,7 +31,7 @@ def transcript_heading(session: Any) -> str:
 
 def transcript_message(message: Any, *, agent_name: str) -> str:
     """One message as Markdown. `message` is a row of `Message`; the text of users and agents is not changed."""
-    agent = human_author(message.parts) if message.author == "human" else _one_line(agent_name)
+    agent = (human_author(message.parts) or SOME_PERSON) if message.author == "human" else _one_line(agent_name)
     name = _NAMES.get(str(message.author), agent)
     body = "\n\n".join(text for part in message.parts if (text := _part(part)))
     cut = "\n\n*Cut short.*" if message.partial else ""

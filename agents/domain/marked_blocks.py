@@ -22,8 +22,8 @@ _SUMMARY_END: Final = "\n</summary_of_earlier_messages>"
 
 # Without the second sentence models begin their own answers in the same way.
 HUMAN_NOTE: Final = (
-    'Answers that begin with a name and "(a person)" in square brackets were not written by you: a person of the team '
-    "answered in your place. Never begin yours like that."
+    'Answers that begin with "a person" in square brackets, mostly after a name, were not written by you: a person of '
+    "the team answered in your place. Never begin yours like that."
 )
 _NO_BRACKETS: Final = str.maketrans("[]", "()")
 
@@ -88,5 +88,7 @@ def summary_text(summary: Summary) -> str:
 
 
 def human_text(name: str, text: str) -> str:
-    """The `text` that a person wrote in place of the agent, with the mark that `HUMAN_NOTE` explains."""
-    return f"[{name.translate(_NO_BRACKETS)} (a person)]\n{text}"
+    """The `text` that a person wrote in place of the agent, with the mark that `HUMAN_NOTE` explains. `name` may be
+    empty."""
+    who = f"{name.translate(_NO_BRACKETS)}, a person" if name else "A person"
+    return f"[{who}]\n{text}"

@@ -20,6 +20,8 @@ CUT_REASONS = {
 }
 
 SCHEDULE_NOTE = "Sent by a schedule."
+# In place of the name of somebody who has none.
+SOME_PERSON = "A person"
 
 Part = dict[str, Any]
 
@@ -64,10 +66,9 @@ def part_notes(part: Mapping[str, Any]) -> list[str]:
 
 
 def human_author(parts: Iterable[Mapping[str, Any]]) -> str:
-    """The name of the person who wrote a message in place of the agent, on one line; "A person" where nobody said
-    it."""
+    """The name of the person who wrote a message in place of the agent, on one line; "" where users do not read it."""
     name = next((str(part["by"]) for part in parts if part.get("by")), "")
-    return " ".join(name.split()) or "A person"
+    return "" if name == SOME_PERSON else " ".join(name.split())
 
 
 def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from agents.domain.failures import parse_error_class
+from agents.domain.message_parts import SOME_PERSON
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import Priority, TurnStatus
 from agents.domain.usage import usage_shape
@@ -86,7 +87,7 @@ def approval_shape(approval: Any) -> Shape:
 
 def person_name(user: Any) -> str | None:
     """How the users of a session read the name of the operator `user` who answers them; None for nobody."""
-    return None if user is None else (user.get_full_name() or "A person")
+    return None if user is None else (user.get_full_name() or SOME_PERSON)
 
 
 def listed_shape(session: Any) -> Shape:

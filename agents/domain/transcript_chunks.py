@@ -42,7 +42,9 @@ def split_transcript(history: Sequence[Item], tokens: int, count: Count) -> list
 
 def _describe(item: Item) -> str:
     said = " ".join(text for part in item.parts if (text := _describe_part(part)))
-    speaker = f"{human_author(item.parts)} (a person, in place of the agent)" if item.author == "human" else item.author
+    speaker = item.author
+    if item.author == "human":
+        speaker = f"{human_author(item.parts) or 'somebody'} (a person, in place of the agent)"
     return f"{speaker}: {said or '(nothing)'}"
 
 

@@ -46,6 +46,7 @@ from foundation.names import clean_name
 from foundation.sentinels import UNSET, Unset
 from memory.writing import forget_sessions
 from ratelimits import guard_storage
+from rest.idempotency import erase_responses
 
 MAX_TITLE = 200
 MAX_METADATA_BYTES = 16 * 1024
@@ -230,6 +231,7 @@ def _erase_locked(session: AgentSession) -> None:
     session.delete()
     # Last: whoever remembers its last turn just now has committed by then, or finds it gone.
     forget_sessions([session_id])
+    erase_responses([session_id])
 
 
 def _lock_own_session(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:

@@ -28,6 +28,7 @@ from foundation.clock import now
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Unauthenticated
 from foundation.sentinels import UNSET, Unset
 from ratelimits import guard_storage
+from rest.idempotency import erase_responses
 from scheduling.occurrences import next_runs, shortest_gap_minutes
 from scheduling.timing import next_run, read_time_zone
 from scheduling.timing_descriptions import describe_timing, time_zone_city
@@ -232,6 +233,7 @@ def delete_schedule(actor: Actor, *, schedule_id: UUID, expected_version: int | 
     actor.require_scope(Scope.CHAT)
     with transaction.atomic():
         _lock_own(actor, schedule_id, expected_version).delete()
+        erase_responses([schedule_id])
 
 
 def hold_schedule(

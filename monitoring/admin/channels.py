@@ -22,10 +22,12 @@ from console.field_filters import ChoiceFilter
 from console.formatting import NOTHING, badge, format_moment
 from console.views import console_page, row_url
 from console.widgets import CheckboxInput, Select, Textarea, TextInput, action
+from foundation.encryption import SecretUnreadable
 from foundation.errors import BandstandError, InvalidInput
 from monitoring.admin.notifications import notification_kind, notification_state, notification_title
 from monitoring.models import AlertRule, Notification, NotificationChannel
 from monitoring.notifications.channel_input import MAX_NAME, ChannelInput, describe_address
+from monitoring.notifications.channel_secrets import read_address
 from monitoring.notifications.channels import SavedChannel, delete_channel, save_channel, send_test
 from monitoring.role_permissions import ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL, TEST_CHANNEL
 
@@ -122,7 +124,11 @@ class ChannelForm(AuditedFormMixin, forms.Form):
 
 def _values(channel: NotificationChannel) -> dict[str, Any]:
     fallback = str(channel.fallback_id) if channel.fallback_id else ""
-    return {"name": channel.name, "address": channel.address, "enabled": channel.enabled, "fallback": fallback}
+    try:
+        address = read_address(channel)
+    except SecretUnreadable:
+        address = ""
+    return {"name": channel.name, "address": address, "enabled": channel.enabled, "fallback": fallback}
 
 
 class KindFilter(ChoiceFilter):

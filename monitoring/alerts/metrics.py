@@ -67,6 +67,7 @@ _PATTERNS_PAGE: Final = Link("admin:patterns")
 _RUNNERS_PAGE: Final = Link("admin:agents_runner_changelist")
 _PROCESSES_PAGE: Final = Link("admin:monitoring_recommendation_changelist")
 _DASHBOARD_PAGE: Final = Link("admin:dashboard")
+_INBOX_PAGE: Final = Link("admin:agents_handoff_changelist", query={"show": "waiting"})
 _SCHEDULES_PAGE: Final = Link("admin:scheduling_schedule_changelist")
 
 
@@ -223,6 +224,46 @@ _ALL: Final = (
         unit=Unit.NUMBER,
         source=GaugeSource(Gauge.STUCK_TURNS, over=Over.MAX),
         page=Link("admin:agents_turn_changelist", query={"state": "stuck"}),
+    ),
+    _gauge(
+        "handoffs_waiting",
+        "People waiting",
+        "Sessions whose user waits for words of a person, without those that were snoozed.",
+        unit=Unit.NUMBER,
+        source=GaugeSource(Gauge.HANDOFFS_WAITING),
+        page=_INBOX_PAGE,
+    ),
+    _gauge(
+        "handoff_wait_seconds",
+        "Longest wait for a person",
+        "How long the first of them waits; 0 if nobody does.",
+        unit=Unit.SECONDS,
+        source=GaugeSource(Gauge.HANDOFF_WAIT_SECONDS, over=Over.MAX),
+        page=_INBOX_PAGE,
+    ),
+    _gauge(
+        "handoffs_late",
+        "First replies overdue",
+        "Sessions whose user waits for the first words of a person for longer than the release of the agent allows.",
+        unit=Unit.NUMBER,
+        source=GaugeSource(Gauge.HANDOFFS_LATE),
+        page=_INBOX_PAGE,
+    ),
+    _gauge(
+        "handoffs_unattended",
+        "People waiting, nobody on duty",
+        "Sessions whose user waits for a person while nobody is on duty who may answer for the agent.",
+        unit=Unit.NUMBER,
+        source=GaugeSource(Gauge.HANDOFFS_UNATTENDED),
+        page=_INBOX_PAGE,
+    ),
+    _gauge(
+        "approvals_open",
+        "Open approvals",
+        "Calls of tools that wait until a person agrees.",
+        unit=Unit.NUMBER,
+        source=GaugeSource(Gauge.APPROVALS_OPEN),
+        page=Link("admin:agents_approval_changelist", query={"state": "waiting"}),
     ),
     _gauge(
         "memory_percent",

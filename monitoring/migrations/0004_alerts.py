@@ -1,6 +1,7 @@
 """Alert rules, alerts, silences, channels and notifications."""
 
 import django.db.models.deletion
+import django.db.models.fields.json
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
@@ -248,6 +249,10 @@ class Migration(migrations.Migration):
                 ),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("due_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "priority",
+                    models.PositiveSmallIntegerField(default=2, help_text="Of its channel's the lowest goes first."),
+                ),
                 ("attempts", models.PositiveSmallIntegerField(default=0)),
                 ("finished_at", models.DateTimeField(null=True)),
                 (
@@ -331,8 +336,12 @@ class Migration(migrations.Migration):
                 (
                     "address",
                     models.TextField(
-                        blank=True, default="", help_text="E-mail addresses, one per line; or a webhook's URL."
+                        blank=True, default="", help_text="E-mail addresses, one per line; or a URL's origin."
                     ),
+                ),
+                (
+                    "url",
+                    models.TextField(blank=True, default="", editable=False, help_text="A webhook's, encrypted."),
                 ),
                 ("secret", models.TextField(blank=True, default="", editable=False, help_text="Encrypted.")),
                 (
@@ -444,6 +453,23 @@ class Migration(migrations.Migration):
             model_name="notification",
             index=models.Index(
                 condition=models.Q(("state", "waiting")), fields=["due_at"], name="notification_waiting"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(
+                condition=models.Q(("state", "waiting")),
+                fields=["channel", "priority", "created_at"],
+                name="notification_next",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="notification",
+            index=models.Index(
+                models.F("channel"),
+                django.db.models.fields.json.KeyTransform("incident_key", "content"),
+                condition=models.Q(("state", "waiting")),
+                name="notification_incident",
             ),
         ),
         migrations.AddIndex(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Now
 
 from foundation.ids import new_id
@@ -12,8 +13,9 @@ from foundation.ids import new_id
 class NotificationChannel(models.Model):
     """Where notifications go: e-mail addresses, a Slack webhook, a PagerDuty service, or a webhook of anybody.
 
-    `secret` is encrypted (Slack's URL, PagerDuty's routing key, the signing key of a webhook); it belongs to the origin
-    of `address` and is dropped when that changes. What a channel cannot deliver goes to its `fallback`.
+    `secret` (Slack's URL, PagerDuty's routing key, the signing key of a webhook) and `url` (a webhook's, which may
+    carry a token) are encrypted and belong to the origin in `address`; the secret is dropped when that changes. What a
+    channel cannot deliver goes to its `fallback`.
     """
 
     class Kind(models.TextChoices):
@@ -26,7 +28,8 @@ class NotificationChannel(models.Model):
     name = models.SlugField(max_length=60, unique=True)
     kind = models.CharField(max_length=9, choices=Kind.choices)
     enabled = models.BooleanField(default=True)
-    address = models.TextField(blank=True, default="", help_text="E-mail addresses, one per line; or a webhook's URL.")
+    address = models.TextField(blank=True, default="", help_text="E-mail addresses, one per line; or a URL's origin.")
+    url = models.TextField(blank=True, default="", editable=False, help_text="A webhook's, encrypted.")
     secret = models.TextField(blank=True, default="", editable=False, help_text="Encrypted.")
     fallback = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     for_tests = models.BooleanField(default=False, help_text="Of the readiness validator; no rule may use it.")
@@ -80,6 +83,7 @@ class Notification(models.Model):
     state = models.CharField(max_length=7, choices=State.choices, default=State.WAITING)
     created_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField(db_default=Now())
+    priority = models.PositiveSmallIntegerField(default=2, help_text="Of its channel's the lowest goes first.")
     attempts = models.PositiveSmallIntegerField(default=0)
     finished_at = models.DateTimeField(null=True)
     replaces = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="replacements")
@@ -91,6 +95,15 @@ class Notification(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["due_at"], name="notification_waiting", condition=Q(state="waiting")),
+            models.Index(
+                fields=["channel", "priority", "created_at"], name="notification_next", condition=Q(state="waiting")
+            ),
+            models.Index(
+                "channel",
+                KeyTransform("incident_key", "content"),
+                name="notification_incident",
+                condition=Q(state="waiting"),
+            ),
             models.Index(fields=["channel", "-id"], name="notification_of_channel"),
             models.Index(fields=["rule", "-id"], name="notification_of_rule"),
             models.Index(fields=["finished_at"], name="notification_failed", condition=Q(state="failed")),

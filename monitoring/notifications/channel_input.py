@@ -109,7 +109,8 @@ def describe_address(channel: NotificationChannel) -> str:
         return ", ".join(channel.address.split())
     if channel.kind == Kind.PAGERDUTY:
         return urlsplit(settings.BANDSTAND.pagerduty_url).netloc
-    return urlsplit(channel.address).netloc
+    # An origin has its port, also the usual one.
+    return urlsplit(channel.address).netloc.removesuffix(":443")
 
 
 def _email_addresses(text: str) -> list[str]:

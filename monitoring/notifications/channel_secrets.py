@@ -1,4 +1,4 @@
-"""The secrets of channels: encrypted in their rows, and bound to where they may be sent."""
+"""The secrets and URLs of channels: encrypted in their rows, and bound to where they may be sent."""
 
 from __future__ import annotations
 
@@ -33,6 +33,20 @@ def decrypt_secret(channel: NotificationChannel) -> str:
     return _cipher().decrypt(channel.secret, bound_to=_binding(channel))
 
 
+def set_webhook_url(channel: NotificationChannel, url: str) -> None:
+    """Set the URL of a webhook, or "" for none: its origin in `address`, all of it encrypted."""
+    channel.address = origin_of(url) if url else ""
+    channel.url = _cipher().encrypt(url, bound_to=_url_binding(channel)) if url else ""
+
+
+def read_address(channel: NotificationChannel) -> str:
+    """Where a channel leads, as somebody entered it: e-mail addresses, or the URL of a webhook, which may carry a
+    token. Raises `SecretUnreadable`."""
+    if channel.kind != Kind.WEBHOOK or not channel.url:
+        return channel.address
+    return _cipher().decrypt(channel.url, bound_to=_url_binding(channel))
+
+
 def has_secret_for(channel: NotificationChannel) -> bool:
     """Whether the channel has a secret that can be used where it leads now."""
     try:
@@ -42,18 +56,24 @@ def has_secret_for(channel: NotificationChannel) -> bool:
 
 
 def reencrypt_secrets() -> int:
-    """Encrypt what a previous key has encrypted with the present one; return how many secrets. What neither reads stays
-    as it is: its key may come back."""
+    """Encrypt what a previous key has encrypted with the present one; return how many secrets and URLs. What neither
+    reads stays as it is: its key may come back."""
     cipher, changed = _cipher(), 0
-    for channel in NotificationChannel.objects.exclude(secret=""):
-        try:
-            text = cipher.reencrypt(channel.secret)
-        except SecretUnreadable:
-            continue
-        if text is not None:
-            # Not over one that was entered meanwhile.
-            changed += NotificationChannel.objects.filter(pk=channel.pk, secret=channel.secret).update(secret=text)
+    for column in ("secret", "url"):
+        for pk, stored in NotificationChannel.objects.exclude(**{column: ""}).values_list("pk", column):
+            try:
+                text = cipher.reencrypt(stored)
+            except SecretUnreadable:
+                continue
+            if text is not None:
+                # Not over one that was entered meanwhile.
+                rows = NotificationChannel.objects.filter(pk=pk, **{column: stored})
+                changed += rows.update(**{column: text})
     return changed
+
+
+def _url_binding(channel: NotificationChannel) -> str:
+    return f"notification channel url {origin_of(channel.address)}"
 
 
 def _binding(channel: NotificationChannel) -> str:

@@ -12,18 +12,25 @@ from django.db import IntegrityError, transaction
 from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.permissions import require_permission
+from foundation.encryption import SecretUnreadable
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from foundation.ids import new_id
 from monitoring.models import AlertRule, Notification, NotificationChannel
 from monitoring.notifications.channel_input import ChannelInput, check_address, check_name, check_secret
-from monitoring.notifications.channel_secrets import encrypt_secret, has_secret_for, origin_of
+from monitoring.notifications.channel_secrets import (
+    encrypt_secret,
+    has_secret_for,
+    origin_of,
+    read_address,
+    set_webhook_url,
+)
 from monitoring.notifications.notification_content import NotificationContent
 from monitoring.notifications.outbox import queue_notification, release_held_ends
 from monitoring.notifications.senders.webhook import make_secret
 from monitoring.role_permissions import ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL, TEST_CHANNEL
 
 Kind = NotificationChannel.Kind
-_FIELDS: Final = ("name", "kind", "address", "enabled", "fallback_id", "secret")
+_FIELDS: Final = ("name", "kind", "address", "url", "enabled", "fallback_id", "secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def save_channel(
         raise InvalidInput("A channel keeps its kind: make another one.", pointer="/kind")
     before = {name: getattr(channel, name) for name in _FIELDS}
     channel.name, channel.kind = check_name(values.name), values.kind
-    channel.address = check_address(values.kind, values.address) or _address_of_secret(channel, values.kind)
+    _set_address(channel, check_address(values.kind, values.address))
     channel.enabled = values.enabled
     channel.fallback = _find_fallback(channel, values.fallback_id)
     new_secret = _set_secret(channel, secret)
@@ -136,9 +143,23 @@ def _lock_channel(channel_id: UUID) -> NotificationChannel:
     return channel
 
 
-def _address_of_secret(channel: NotificationChannel, kind: Kind) -> str:
-    """The address of a channel whose people enter none: Slack's is the origin of its secret."""
-    return channel.address if kind is Kind.SLACK else ""
+def _set_address(channel: NotificationChannel, address: str) -> None:
+    """Set what was entered; for Slack nothing is, since its address is the origin of its secret."""
+    kind = Kind(channel.kind)
+    if kind is Kind.WEBHOOK:
+        # One that stays keeps its text, which encrypted anew would be another one.
+        if not address or address != _stored_url(channel):
+            set_webhook_url(channel, address)
+    elif kind is not Kind.SLACK:
+        channel.address = address
+
+
+def _stored_url(channel: NotificationChannel) -> str:
+    """The URL of a webhook, "" if its key is gone."""
+    try:
+        return read_address(channel)
+    except SecretUnreadable:
+        return ""
 
 
 def _find_fallback(channel: NotificationChannel, fallback_id: UUID | None) -> NotificationChannel | None:
@@ -181,6 +202,6 @@ def _store(channel: NotificationChannel, *, is_new: bool) -> None:
                 channel.save(force_insert=True)
             else:
                 # The notifier's columns stay as they are.
-                channel.save(update_fields=["name", "address", "enabled", "fallback", "secret", "version"])
+                channel.save(update_fields=["name", "address", "url", "enabled", "fallback", "secret", "version"])
     except IntegrityError:
         raise InvalidInput("Another channel has this name.", pointer="/name") from None

@@ -30,7 +30,7 @@ class Recipient:
 
     kind: NotificationChannel.Kind
     name: str
-    address: str
+    address: str = field(repr=False)
     secret: str = field(default="", repr=False)
     unusable: str = ""
 

@@ -8,7 +8,7 @@ is sent again with the same id.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,8 +22,8 @@ from django.db.models.functions import Now
 
 from foundation.encryption import SecretUnreadable
 from foundation.graphemes import cut_text
-from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
-from monitoring.notifications.channel_secrets import decrypt_secret
+from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel, Severity
+from monitoring.notifications.channel_secrets import decrypt_secret, read_address
 from monitoring.notifications.message import DeliveryOutcome, NotificationMessage, Recipient
 from monitoring.notifications.notification_content import ContentState, NotificationContent
 from monitoring.notifications.retries import concerns_channel, rest_time, retry_delay
@@ -46,6 +46,9 @@ MAX_GIVEN_UP: Final = 1_000
 INTERRUPTED: Final = "The process that tried it ended."
 SKIPPED: Final = "Not tried: the channel had just failed for good with another one."
 SWITCHED_OFF: Final = "The channel is switched off."
+# Of what waits for a channel: the lowest goes first. A person waits for a test.
+TEST_PRIORITY: Final = 0
+PRIORITIES: Final[Mapping[str, int]] = {Severity.CRITICAL: 1, Severity.WARNING: 2, Severity.INFO: 3}
 _KEY: Final = re.compile(r"[A-Za-z0-9_:-]{1,100}")
 
 log = structlog.get_logger(__name__)
@@ -74,6 +77,9 @@ def queue_notification(
         rule=rule,
         kind=kind,
         dedup_key=dedup_key,
+        priority=TEST_PRIORITY
+        if kind == Notification.Kind.TEST
+        else PRIORITIES.get(content.severity, PRIORITIES[Severity.WARNING]),
         content=content.dump(),
         replaces=replaces,
         requested_by=requested_by,
@@ -168,18 +174,21 @@ def _claim(channel: NotificationChannel) -> DeliveryClaim | None:
 
 
 def _next_rows(channel: NotificationChannel) -> list[Notification]:
-    """What the channel is sent next: several only of a kind that people read. Tests go alone.
+    """What the channel is sent next: several only of a kind that people read. Tests go alone. The severest go first,
+    and of these the oldest.
 
-    Of one incident nothing overtakes what waits for its retry: its end must not arrive before its beginning.
+    Of one incident nothing overtakes what waits, for its retry or because the rule was less severe when it was queued:
+    an end must not arrive before its beginning.
     """
+    before = Q(created_at__lt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), pk__lt=OuterRef("pk"))
     earlier = Notification.objects.filter(
+        before,
+        Q(due_at__gt=Now()) | Q(priority__gt=OuterRef("priority")),
         channel=channel,
         state=State.WAITING,
-        due_at__gt=Now(),
-        created_at__lt=OuterRef("created_at"),
         content__incident_key=OuterRef("content__incident_key"),
     )
-    due = _due().filter(~Exists(earlier), channel=channel).order_by("created_at", "pk")
+    due = _due().filter(~Exists(earlier), channel=channel).order_by("priority", "created_at", "pk")
     rows = list(due[: MAX_BATCH if Kind(channel.kind) in PAUSES else 1])
     tests = [row for row in rows if row.kind == Notification.Kind.TEST]
     return tests[:1] or rows
@@ -190,14 +199,14 @@ def _recipient(channel: NotificationChannel, *, is_test: bool) -> Recipient:
     if not (channel.enabled or is_test):
         return Recipient(kind, channel.name, channel.address, unusable=SWITCHED_OFF)
     try:
-        secret = decrypt_secret(channel)
+        address, secret = read_address(channel), decrypt_secret(channel)
     except SecretUnreadable as error:
-        return Recipient(kind, channel.name, channel.address, unusable=f"{error} Enter the secret again.")
+        return Recipient(kind, channel.name, channel.address, unusable=f"{error} Enter address and secret again.")
     if not secret and kind is not Kind.EMAIL:
         return Recipient(kind, channel.name, channel.address, unusable="The channel has no secret yet.")
     if not channel.address and kind is Kind.EMAIL:
         return Recipient(kind, channel.name, channel.address, unusable="The channel has no addresses yet.")
-    return Recipient(kind, channel.name, channel.address, secret)
+    return Recipient(kind, channel.name, address, secret)
 
 
 def _message(row: Notification) -> NotificationMessage:
@@ -326,6 +335,7 @@ def _replace(rows: Sequence[Notification], channel: NotificationChannel) -> None
             rule_id=row.rule_id,
             kind=row.kind,
             dedup_key=row.dedup_key,
+            priority=row.priority,
             content=row.content,
             replaces=row,
             requested_by=row.requested_by,

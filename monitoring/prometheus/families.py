@@ -92,6 +92,19 @@ STUCK_TURNS = Family(
     "bandstand_turns_stuck", Kind.GAUGE, (), "Turns that are more than a minute past their lease or deadline."
 )
 HANDOFFS_OPEN = Family("bandstand_handoffs_open", Kind.GAUGE, (), "Sessions for which a person is wanted.")
+HANDOFFS_WAITING = Family(
+    "bandstand_handoffs_waiting", Kind.GAUGE, (), "Those of them whose user waits for words of a person."
+)
+HANDOFF_WAIT = Family(
+    "bandstand_handoff_wait_seconds", Kind.GAUGE, (), "How long the first of those waits; 0 if nobody does."
+)
+HANDOFFS_LATE = Family(
+    "bandstand_handoffs_late", Kind.GAUGE, (), "Those that have no first reply in the time that their release names."
+)
+HANDOFFS_UNATTENDED = Family(
+    "bandstand_handoffs_unattended", Kind.GAUGE, (), "Those for whose agent nobody is on duty."
+)
+APPROVALS_OPEN = Family("bandstand_approvals_open", Kind.GAUGE, (), "Calls of tools that wait until a person agrees.")
 CONNECTIONS = Family(
     "bandstand_connections", Kind.GAUGE, (), "Websockets, event streams and waiting requests that are open."
 )
@@ -163,6 +176,11 @@ FAMILIES: Final = (
     OPEN_TURNS,
     STUCK_TURNS,
     HANDOFFS_OPEN,
+    HANDOFFS_WAITING,
+    HANDOFF_WAIT,
+    HANDOFFS_LATE,
+    HANDOFFS_UNATTENDED,
+    APPROVALS_OPEN,
     CONNECTIONS,
     RUNNER_UP,
     RUNNER_TURNS,

@@ -16,6 +16,7 @@ from agents.domain.states import TERMINAL, TurnStatus
 from agents.health_checks import turn_figures
 from agents.models import Handoff, RouteHealth, Runner, Turn
 from agents.routing.route_status import read_breaker
+from agents.sessions.health_checks import waiting_people
 from health_checks.run import Measurements
 from monitoring.prometheus import families
 from monitoring.prometheus.families import Figures
@@ -61,6 +62,12 @@ def _read_turns(figures: Figures, measurements: Measurements) -> None:
             figures.set(families.OPEN_TURNS, counts.get(status.value, 0), status.value)
     handoffs = Handoff.objects.exclude(state=Handoff.State.RESOLVED).count()
     figures.set(families.HANDOFFS_OPEN, handoffs)
+    people = waiting_people(measurements)
+    figures.set(families.HANDOFFS_WAITING, people.waiting)
+    figures.set(families.HANDOFF_WAIT, people.oldest_seconds or 0.0)
+    figures.set(families.HANDOFFS_LATE, people.late)
+    figures.set(families.HANDOFFS_UNATTENDED, people.unattended)
+    figures.set(families.APPROVALS_OPEN, people.approvals)
 
 
 def _read_runners(figures: Figures) -> None:

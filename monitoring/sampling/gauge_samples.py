@@ -10,6 +10,7 @@ from django.db import connection
 
 from agents.models import STUCK_AFTER
 from agents.models.runners import heartbeat_timeout
+from agents.sessions.health_checks import PEOPLE_PARTS
 from foundation.clock import now
 from foundation.ids import lowest_id
 from scheduling import heartbeats
@@ -37,6 +38,11 @@ class Gauge(StrEnum):
     OPEN_BREAKERS = "open_breakers"
     OPEN_ROUTES = "open_routes"  # labels: route, for each that is open; none for the row with 0
     STUCK_TURNS = "stuck_turns"
+    HANDOFFS_WAITING = "handoffs_waiting"
+    HANDOFF_WAIT_SECONDS = "handoff_wait_seconds"
+    HANDOFFS_LATE = "handoffs_late"
+    HANDOFFS_UNATTENDED = "handoffs_unattended"
+    APPROVALS_OPEN = "approvals_open"
     DATABASE_CONNECTIONS = "database_connections"
     DATABASE_BYTES = "database_bytes"
     DATABASE_CONNECTIONS_PERCENT = "database_connections_percent"
@@ -59,8 +65,8 @@ SELECT NOT EXISTS (SELECT FROM monitoring_gaugesample
                      AND at <= statement_timestamp())
 """
 # Each figure uses an index, or a table of few rows.
-_WRITE: Final = """
-WITH queue AS MATERIALIZED (
+_WRITE: Final = f"""
+WITH {PEOPLE_PARTS}, queue AS MATERIALIZED (
     SELECT count(*) AS depth, extract(epoch FROM statement_timestamp() - min(queued_at))::float8 AS oldest
     FROM agents_turn WHERE status = 'queued'
 ), runner AS MATERIALIZED (
@@ -94,41 +100,47 @@ WITH queue AS MATERIALIZED (
 INSERT INTO monitoring_gaugesample (metric, labels, at, value)
 SELECT gauge.metric, gauge.labels, statement_timestamp(), gauge.value
 FROM (
-    SELECT 'queue_depth' AS metric, '{}'::jsonb AS labels, depth::float8 AS value FROM queue
-    UNION ALL SELECT 'queue_oldest_seconds', '{}', coalesce(oldest, 0) FROM queue
-    UNION ALL SELECT 'running_turns', '{}', count(*) FROM agents_turn WHERE lease_expires_at IS NOT NULL
-    UNION ALL SELECT 'runners_alive', '{}', alive FROM runner
-    UNION ALL SELECT 'runner_capacity', '{}', capacity FROM runner
-    UNION ALL SELECT 'active_sessions', '{}', count(*) FROM active
-    UNION ALL SELECT 'open_breakers', '{}', count(*) FROM agents_routehealth WHERE state = 'open'
-    UNION ALL SELECT 'open_routes', '{}', 0
+    SELECT 'queue_depth' AS metric, '{{}}'::jsonb AS labels, depth::float8 AS value FROM queue
+    UNION ALL SELECT 'queue_oldest_seconds', '{{}}', coalesce(oldest, 0) FROM queue
+    UNION ALL SELECT 'running_turns', '{{}}', count(*) FROM agents_turn WHERE lease_expires_at IS NOT NULL
+    UNION ALL SELECT 'runners_alive', '{{}}', alive FROM runner
+    UNION ALL SELECT 'runner_capacity', '{{}}', capacity FROM runner
+    UNION ALL SELECT 'active_sessions', '{{}}', count(*) FROM active
+    UNION ALL SELECT 'open_breakers', '{{}}', count(*) FROM agents_routehealth WHERE state = 'open'
+    UNION ALL SELECT 'open_routes', '{{}}', 0
     UNION ALL SELECT 'open_routes', jsonb_build_object('route', name), 1 FROM route
-    UNION ALL SELECT 'stuck_turns', '{}',
+    UNION ALL SELECT 'stuck_turns', '{{}}',
         (SELECT count(*) FROM agents_turn
          WHERE lease_expires_at IS NOT NULL
            AND least(lease_expires_at, deadline_at) < statement_timestamp() - %(stuck)s)
         + (SELECT count(*) FROM agents_turn
            WHERE deadline_at < statement_timestamp() - %(stuck)s AND lease_expires_at IS NULL AND finished_at IS NULL)
-    UNION ALL SELECT 'database_connections', '{}', count(*) FROM pg_stat_activity WHERE datname = current_database()
-    UNION ALL SELECT 'database_bytes', '{}', pg_database_size(current_database())
+    UNION ALL SELECT 'handoffs_waiting', '{{}}', count(*) FROM waiting
+    UNION ALL SELECT 'handoff_wait_seconds', '{{}}',
+        coalesce(extract(epoch FROM statement_timestamp() - min(since))::float8, 0) FROM waiting
+    UNION ALL SELECT 'handoffs_late', '{{}}', count(*) FROM waiting WHERE is_late
+    UNION ALL SELECT 'handoffs_unattended', '{{}}', count(*) FROM waiting JOIN unattended USING (agent_id)
+    UNION ALL SELECT 'approvals_open', '{{}}', count(*) FROM undecided
+    UNION ALL SELECT 'database_connections', '{{}}', count(*) FROM pg_stat_activity WHERE datname = current_database()
+    UNION ALL SELECT 'database_bytes', '{{}}', pg_database_size(current_database())
     UNION ALL SELECT 'memory_fraction', jsonb_build_object('host', host), memory_used_bytes::float8 / memory_limit_bytes
     FROM host
-    UNION ALL SELECT 'database_connections_percent', '{}',
+    UNION ALL SELECT 'database_connections_percent', '{{}}',
         100 * (SELECT sum(numbackends) FROM pg_stat_database) / current_setting('max_connections')::float8
     UNION ALL SELECT 'disk_fraction', jsonb_build_object('host', host), fraction FROM disk
-    UNION ALL SELECT 'scheduler_silent_seconds', '{}', extract(epoch FROM statement_timestamp() - beat_at)
+    UNION ALL SELECT 'scheduler_silent_seconds', '{{}}', extract(epoch FROM statement_timestamp() - beat_at)
     FROM scheduling_heartbeat WHERE name = %(scheduler)s
-    UNION ALL SELECT 'failed_jobs', '{}', count(*) FROM scheduling_schedule AS schedule
+    UNION ALL SELECT 'failed_jobs', '{{}}', count(*) FROM scheduling_schedule AS schedule
     WHERE (SELECT status FROM scheduling_jobrun AS run WHERE run.job = schedule.job AND status <> 'running'
            ORDER BY run.id DESC LIMIT 1) IN ('failed', 'lost')
-    UNION ALL SELECT 'event_lag_seconds', '{}', lag FROM recent WHERE lag IS NOT NULL
-    UNION ALL SELECT 'dropped_spans', '{}', dropped FROM recent
-    UNION ALL SELECT 'failed_notifications', '{}', count(*) FROM monitoring_notification n, previous
+    UNION ALL SELECT 'event_lag_seconds', '{{}}', lag FROM recent WHERE lag IS NOT NULL
+    UNION ALL SELECT 'dropped_spans', '{{}}', dropped FROM recent
+    UNION ALL SELECT 'failed_notifications', '{{}}', count(*) FROM monitoring_notification n, previous
     WHERE state = 'failed' AND kind <> 'test' AND finished_at > previous.at
     -- That the notification of an alert about this failed, too, would begin the next alert, and so on for ever.
     AND NOT EXISTS (SELECT FROM monitoring_alertrule r WHERE r.id = n.rule_id AND r.metric = 'failed_notifications')
 ) gauge
-"""
+"""  # noqa: S608 - put together from constants; values are parameters
 
 
 def gauges_are_due() -> bool:

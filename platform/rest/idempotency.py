@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
 from django.db import OperationalError, connection, transaction
@@ -19,7 +20,7 @@ from psycopg import errors
 
 from accounts.actor import Actor, Scope
 from foundation import strict_json
-from foundation.errors import BandstandError, IdempotencyMismatch
+from foundation.errors import BandstandError, Conflict, IdempotencyMismatch
 from foundation.problems import MEDIA_TYPE
 from rest.errors import IdempotencyInProgress, invalid_parameter
 from rest.models import IdempotencyRecord
@@ -32,10 +33,12 @@ REPLAYED = {"Idempotent-Replayed": "true"}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _NOT_STORED = frozenset({401, 403, 429})
 _STORED_HEADERS = ("Location", "ETag")
+# Of a response: where it names what it is about.
+_SUBJECT_FIELDS = ("id", "session")
 
 _INSERT = """
-INSERT INTO rest_idempotencyrecord (principal, verb, target, key, fingerprint, headers, created_at)
-VALUES (%s, %s, %s, %s, %s, '{}', now()) ON CONFLICT DO NOTHING RETURNING id
+INSERT INTO rest_idempotencyrecord (principal, verb, target, key, fingerprint, headers, subjects, created_at)
+VALUES (%s, %s, %s, %s, %s, '{}', '{}', now()) ON CONFLICT DO NOTHING RETURNING id
 """
 
 
@@ -65,8 +68,9 @@ def read_key(request: HttpRequest) -> str | None:
 def run_once(request: HttpRequest, operation: IdempotentOperation, run: Callable[[], HttpResponse]) -> HttpResponse:
     """Return `run()`, or its stored response to an earlier request with this key and body.
 
-    Raises `Forbidden`, `IdempotencyMismatch` for another body, `IdempotencyInProgress` if the first request takes
-    longer than `WAIT_SECONDS`, and what `run` raises. Client errors are stored as well, except 401, 403 and 429.
+    Raises `Forbidden`, `Conflict` if what it created was deleted, `IdempotencyMismatch` for another body,
+    `IdempotencyInProgress` if the first request takes longer than `WAIT_SECONDS`, and what `run` raises. Client errors
+    are stored as well, except 401, 403 and 429.
     """
     key = read_key(request)
     if key is None:
@@ -109,6 +113,8 @@ def _replayed(operation: IdempotentOperation, key: str) -> HttpResponse:
     record = IdempotencyRecord.objects.get(
         principal=operation.actor.principal, verb=operation.verb, target=operation.target, key=key
     )
+    if record.status is not None and record.body is None:
+        raise Conflict("What this request has created is deleted.")
     if bytes(record.fingerprint) != operation.fingerprint:
         raise IdempotencyMismatch
     if record.status is None:
@@ -121,6 +127,19 @@ def _replayed(operation: IdempotentOperation, key: str) -> HttpResponse:
 
 def _store(record_id: int, response: HttpResponse) -> None:
     headers = {name: response[name] for name in _STORED_HEADERS if name in response}
+    body = orjson.loads(response.content)
     IdempotencyRecord.objects.filter(pk=record_id).update(
-        status=response.status_code, body=orjson.loads(response.content), headers=headers
+        status=response.status_code, body=body, headers=headers, subjects=_read_subjects(body)
     )
+
+
+def _read_subjects(body: Any) -> list[UUID]:
+    # Ours have the ids of UUIDs or null; those of a stored refusal have none.
+    return [UUID(body[name]) for name in _SUBJECT_FIELDS if body.get(name)]
+
+
+def erase_responses(subjects: Collection[UUID]) -> int:
+    """Erase what requests and responses about these subjects have said, in the transaction that deletes them; return
+    how many. A repeat of such a request is refused."""
+    records = IdempotencyRecord.objects.filter(subjects__overlap=list(subjects))
+    return records.update(body=None, headers={}, fingerprint=b"", subjects=[])

@@ -72,6 +72,7 @@ PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "start-phone": ("olga", "", NARROW),
     "agent": ("bruno", "agents/agent/{contracts}/change/", {}),
     "draft": ("bruno", "agents/agent/{contracts}/draft/", {}),
+    "rights": ("bruno", "agents/agent/{contracts}/draft/", {}),
     "publish": ("bruno", "agents/agent/{contracts}/publish/", {}),
     "people": ("olga", "accounts/user/", {}),
     "person": ("olga", "accounts/user/add/", {}),
@@ -99,12 +100,22 @@ async def take_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
         await console.go(path)
         if name == "transcript":
             await console.page.locator(".bs-tool > summary").first.click()
+        if name == "rights":
+            await open_rights(console)
         await _shoot(console, folder / f"console-{name}.png")
         await visitor.context.close()
     visitor = await Visitor.arrive(browser, stack, "bruno")
     console = await second_to_save(visitor, "Answer in one sentence.", "Answer in two sentences.")
     await _shoot(console, folder / "console-conflict.png")
     await visitor.context.close()
+
+
+async def open_rights(console: Console) -> None:
+    """Scroll to the rights of tools, and fill in those of the first tool."""
+    row = console.page.locator(".bs-rights__row").first
+    await row.get_by_label("Untrusted values").first.select_option("Need approval")
+    await row.locator("summary").click()
+    await console.page.locator("#tool-rights").evaluate("(node) => node.scrollIntoView()")
 
 
 async def second_to_save(visitor: Visitor, first: str, second: str) -> Console:

@@ -58,6 +58,30 @@ async def _others(browser: Browser, stack: Stack, folder: Path) -> None:
     await expect(chat.page.locator(".failure")).to_be_visible()
     await _shoot(chat, folder / "chat-error.png")
     await visitor.context.close()
+    await _people(browser, stack, folder)
+
+
+async def _people(browser: Browser, stack: Stack, folder: Path) -> None:
+    stack.seed("tests.browser.people_seed")
+    visitor = await Visitor.arrive(browser, stack, "nora")
+    chat = await visitor.chat()
+    await chat.page.locator("#agents label", has_text="Front desk").click()
+    await chat.say("Note that we stay in room 12 for two nights, with breakfast at 7")
+    await expect(chat.page.locator(".approval")).to_be_visible()
+    await _shoot(chat, folder / "chat-approval.png")
+    await chat.page.get_by_role("button", name="Approve").click()
+    await chat.answered(chat.answers.last)
+    await chat.page.locator("#ask-person").click()
+    await chat.page.locator("#handoff").get_by_role("button", name="Ask a person").click()
+    await chat.say("My last bill names a minibar that I did not use.")
+    await expect(chat.answers).to_have_count(2)
+    await chat.answered(chat.answers.last)
+    words = "Good evening, Olga here. I am sorry: I have taken it **off the bill**, and sent you the new one."
+    stack.operate("reply_as_human", chat.session, text=words, key="1")
+    await expect(chat.page.locator(".answer--human")).to_be_visible()
+    await chat.say("That was quick. Thank you!")
+    await _shoot(chat, folder / "chat-person.png")
+    await visitor.context.close()
 
 
 async def _shoot(chat: Chat, file: Path) -> None:

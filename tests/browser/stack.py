@@ -49,6 +49,7 @@ class Stack:
         self.seeded: dict[str, Any] = {}
         self._sown: set[str] = set()
         self._numbers = count(1)
+        self._operator: subprocess.Popen[str] | None = None
         self.web: Program
         self.runner: Program
 
@@ -64,6 +65,9 @@ class Stack:
     ) -> None:
         self.web.kill()
         self.runner.kill()
+        if self._operator is not None:
+            self._operator.kill()
+            self._operator.communicate()
         self._drop_database()
 
     def seed(self, *modules: str) -> None:
@@ -75,6 +79,25 @@ class Stack:
         people = {**self.seeded.get("people", {}), **made["people"]}
         self.seeded = {**self.seeded, **made, "people": people}
         self._sown.update(new)
+
+    def operate(self, verb: str, session: str = "", **options: Any) -> None:
+        """Let olga do what an operator does: see `tests.browser.operator_seat`."""
+        if self._operator is None:
+            command = [sys.executable, "-m", "tests.browser.operator_seat", "olga"]
+            pipe = subprocess.PIPE
+            self._operator = subprocess.Popen(command, cwd=ROOT, env=self._env, stdin=pipe, stdout=pipe, text=True)
+            self._hear(self._operator, "ready")
+        assert self._operator.stdin is not None
+        print(json.dumps({"verb": verb, "session": session, **options}), file=self._operator.stdin, flush=True)
+        self._hear(self._operator, "done")
+
+    @staticmethod
+    def _hear(operator: subprocess.Popen[str], word: str) -> None:
+        assert operator.stdout is not None
+        for line in operator.stdout:
+            if line.startswith("{") and word in json.loads(line):
+                return
+        raise RuntimeError("the operator has left")
 
     def start_web(self) -> None:
         """Start the web process; returns when it serves the login page."""

@@ -13,7 +13,7 @@ from tests.browser.visitor import PHONE, Chat, Visitor
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # The contrast of every text that is shown with what is behind it, by the formula of WCAG 2.
-_CONTRASTS = """
+CONTRASTS = """
 () => {
   const parse = (color) => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -62,15 +62,15 @@ async def everything(chat: Chat) -> None:
 async def test_every_text_stands_out_from_its_ground(arrive: Arrive, scheme: str) -> None:
     ada = await arrive("ada", color_scheme=scheme)
     chat = await ada.chat()
-    assert await chat.page.evaluate(_CONTRASTS) == []
+    assert await chat.page.evaluate(CONTRASTS) == []
     await everything(chat)
-    assert await chat.page.evaluate(_CONTRASTS) == []
+    assert await chat.page.evaluate(CONTRASTS) == []
     await chat.page.get_by_role("button", name="Keyboard shortcuts").click()
-    assert await chat.page.evaluate(_CONTRASTS) == []
+    assert await chat.page.evaluate(CONTRASTS) == []
     for path in ("help/", "login/"):
         page = await (ada if path == "help/" else await arrive(None, color_scheme=scheme)).open_window()
         await page.goto(f"{chat.base}/{path}")
-        assert await page.evaluate(_CONTRASTS) == []
+        assert await page.evaluate(CONTRASTS) == []
 
 
 async def nameless(page: Page) -> list[str]:

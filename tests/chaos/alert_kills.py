@@ -274,12 +274,13 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
 def _seed(origin: str) -> None:
     """The rules, and the channels that lead to the receiver."""
     from monitoring.models import AlertRule, NotificationChannel
-    from monitoring.notifications.channel_secrets import encrypt_secret
+    from monitoring.notifications.channel_secrets import encrypt_secret, set_webhook_url
     from monitoring.notifications.senders.webhook import make_secret
 
     channels: dict[str, NotificationChannel] = {}
     for name in sorted({name for names in CHANNELS.values() for name in names}):
-        row = NotificationChannel(name=name, kind=NotificationChannel.Kind.WEBHOOK, address=f"http://{origin}/{name}")
+        row = NotificationChannel(name=name, kind=NotificationChannel.Kind.WEBHOOK)
+        set_webhook_url(row, f"http://{origin}/{name}")
         row.secret = encrypt_secret(row, make_secret())
         row.save()
         channels[name] = row

@@ -126,7 +126,7 @@ async def run(folder: Path, turns: int, *, spoiled: bool) -> tuple[Round, Counte
     provider = Provider()
     await provider.start()
     path = os.pathsep.join([install(folder / "packages", spoiled=spoiled), str(ROOT), str(ROOT / "platform")])
-    settings = {
+    settings: dict[str, Any] = {
         "PYTHONPATH": path,
         "RUNNERS": "2",
         "OPENAI_API_KEY": "sk-chaos",

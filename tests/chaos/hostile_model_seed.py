@@ -20,7 +20,12 @@ def main(people: int) -> None:
     for slug, rule in RIGHTS.items():
         agent = Agent.objects.create(slug=slug, name=slug.title())
         configuration = AgentConfiguration.from_values(
-            {"model_chain": ["openai:hostile"], "tools": [CANARY, PAGE], "tool_rights": {CANARY: rule}}
+            {
+                "model_chain": ["openai:hostile"],
+                "tools": [CANARY, PAGE],
+                "tool_rights": {CANARY: rule},
+                "limits": {"tool_calls": 100},
+            }
         )
         AgentDraft.objects.create(agent=agent, configuration=configuration.dump())
         publish(Actor.system("chaos"), agent_id=agent.pk, expected_version=1)

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.test import override_settings
 
 from monitoring.models import Notification, NotificationChannel
-from monitoring.notifications.channel_secrets import encrypt_secret
+from monitoring.notifications.channel_secrets import encrypt_secret, set_webhook_url
 from monitoring.notifications.notification_content import ContentState, NotificationContent
 from monitoring.notifications.outbox import queue_notification
 
@@ -110,6 +110,8 @@ def channel(kind: NotificationChannel.Kind, there: Receiver | None = None, **val
         kinds.EMAIL: ("ops@example.org\nada@example.org", ""),
     }[kind]
     row = NotificationChannel(name=f"{kind.value}-{next(_numbers)}", kind=kind, address=address)
+    if kind == kinds.WEBHOOK:
+        set_webhook_url(row, address)
     for name, value in values.items():
         setattr(row, name, value)
     row.secret = encrypt_secret(row, secret) if secret else ""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from agents.api.handoffs import NOBODY_WANTED, Choice, HandoffMessageView, HandoffView, NewHandoff, NewHandoffMessage
+from agents.api.handoffs import (
+    NOBODY_WANTED,
+    HandoffChoice,
+    HandoffMessageView,
+    HandoffView,
+    NewHandoff,
+    NewHandoffMessage,
+)
 from agents.api.schema.turns import STORED
 from agents.domain.handoffs import HandoffSource, HandoffState
 from agents.journal.handoff_writes import MAX_REASON
@@ -38,7 +45,7 @@ COMPONENTS = {
             ),
             "on_duty": described(YES_OR_NO, "Whether somebody is there to answer now."),
             "choices": array(
-                choice(*Choice),
+                choice(*HandoffChoice),
                 description="What you may do: ask for a person, wait, leave a message for one, go on with the agent.",
             ),
             "reason": described(or_null(TEXT), "Why a person is wanted; null while nobody is."),

@@ -61,7 +61,7 @@ COMPONENTS = {
             "schedule": described(
                 ID, "Of a question that a schedule of its user sent: that schedule, which may be gone."
             ),
-            "by": described(TEXT, "The name of the person who wrote it in place of the agent."),
+            "by": described(TEXT, "Of a message of the author `human`: the name of the person who wrote it."),
         },
         optional=("cut", "fallback", "answered_at", "schedule", "by"),
     ),

@@ -11,7 +11,7 @@ from django.db import transaction
 from foundation.db_threads import in_db_thread
 from monitoring.alerts.evaluator import evaluate_rules
 from monitoring.models import Alert, AlertRule, GaugeSample, NotificationChannel
-from monitoring.notifications.channel_secrets import encrypt_secret
+from monitoring.notifications.channel_secrets import encrypt_secret, set_webhook_url
 from monitoring.notifications.notifier import deliver_due
 from monitoring.notifications.senders.webhook import make_secret
 from monitoring.performance.situation import database_now
@@ -39,7 +39,8 @@ async def try_alert(bench: TrialBench) -> dict[str, Any]:
 
 def _create_rule(address: str) -> tuple[NotificationChannel, AlertRule]:
     kind = NotificationChannel.Kind.WEBHOOK
-    channel = NotificationChannel(name="readiness", kind=kind, address=address, for_tests=True)
+    channel = NotificationChannel(name="readiness", kind=kind, for_tests=True)
+    set_webhook_url(channel, address)
     channel.secret = encrypt_secret(channel, make_secret())
     channel.save()
     rule = AlertRule.objects.create(name="readiness", metric=_METRIC, threshold=_THRESHOLD, window_seconds=0)

@@ -16,6 +16,7 @@ from accounts.roles import Role
 from foundation.errors import RateLimited
 from memory.models import Memory, WorkingItem
 from ratelimits import guard_storage
+from rest.models import IdempotencyRecord
 from tests.support.people import agent, key_of, person
 from tests.support.rest import Rest, problem
 
@@ -124,7 +125,7 @@ def test_tasks_count_as_bytes_that_somebody_stores(ada: Rest) -> None:
 def test_tasks_of_a_session_are_added_finished_and_go_with_it(ada: Rest) -> None:
     session = ok(ada.post("sessions", {"agent": "demo"}), 201)
     path = f"sessions/{session['id']}/tasks"
-    task = ok(ada.post(path, {"text": "Book the train."}), 201)
+    task = ok(ada.post(path, {"text": "Book the train."}, Idempotency_Key="k"), 201)
     goal = ok(ada.post(path, {"text": "Be in Bern.", "kind": "goal"}), 201)
     assert (task["kind"], task["state"], goal["kind"]) == ("task", "open", "goal")
     assert ok(ada.call("PATCH", f"tasks/{task['id']}", {"state": "done"}))["state"] == "done"
@@ -132,3 +133,6 @@ def test_tasks_of_a_session_are_added_finished_and_go_with_it(ada: Rest) -> None
     problem(ada.call("PATCH", f"tasks/{UUID(int=7)}", {"state": "done"}), 404, "not_found")
     assert ada.call("DELETE", f"sessions/{session['id']}", If_Match='"1"').status_code == 204
     assert not WorkingItem.objects.exists()
+    record = IdempotencyRecord.objects.get()
+    assert (record.body, bytes(record.fingerprint)) == (None, b"")
+    problem(ada.post(path, {"text": "Book the train."}, Idempotency_Key="k"), 409, "conflict")

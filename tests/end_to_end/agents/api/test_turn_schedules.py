@@ -16,6 +16,7 @@ from agents.models import TurnSchedule
 from agents.sessions import read_window
 from agents.tasks import fire_schedules
 from foundation.clock import now
+from rest.models import IdempotencyRecord
 from tests.support.people import agent, key_of, person
 from tests.support.rest import Rest, problem
 
@@ -51,6 +52,9 @@ def test_every_weekday_at_8_in_zurich(ada: Rest) -> None:
     again = ada.post("schedules", WEEKDAYS, Idempotency_Key="once")
     assert (ok(again, 201), again["Idempotent-Replayed"]) == (schedule, "true")
     assert ok(ada.get("schedules"))["results"] == [ok(ada.get(f"schedules/{schedule['id']}"))] == [schedule]
+    assert ada.call("DELETE", f"schedules/{schedule['id']}", If_Match="*").status_code == 204
+    problem(ada.post("schedules", WEEKDAYS, Idempotency_Key="once"), 409, "conflict")
+    assert WEEKDAYS["text"] not in str(list(IdempotencyRecord.objects.values()))
 
 
 def test_it_is_changed_paused_resumed_and_deleted(ada: Rest) -> None:

@@ -74,7 +74,7 @@ async def test_the_marks_of_what_a_person_wrote_are_explained() -> None:
     reply = Item(new_id(), "human", [text_part("I can.", by="Dana")], ordinal=3)
     taken_over = replace(context, history=[*context.history[:-1], reply, context.history[-1]])
     assert texts(await made(taken_over, with_window(None))) == [
-        HUMAN_NOTE, LONG, LONG, "[Dana (a person)]\nI can.", "And now?",
+        HUMAN_NOTE, LONG, LONG, "[Dana, a person]\nI can.", "And now?",
     ]  # fmt: skip
 
 

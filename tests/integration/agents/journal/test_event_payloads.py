@@ -15,6 +15,7 @@ from accounts.actor import Actor
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.api.schema.events import DATA
+from agents.domain.approvals import Decision
 from agents.domain.events import EventType
 from agents.domain.message_parts import text_part
 from agents.domain.states import WaitReason
@@ -24,7 +25,7 @@ from agents.journal.claims import Claim
 from agents.llm.errors import TransientModelError
 from agents.llm.interface import ReasoningDelta
 from agents.management.demo.loading import load
-from agents.models import AgentSession, Event, Message, Turn
+from agents.models import AgentSession, Approval, Event, Message, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
     cancel_turn,
@@ -35,7 +36,8 @@ from agents.sessions import (
     update_session,
     withdraw_feedback,
 )
-from agents.sessions.handoff_control import claim_handoff, reply_as_human, resolve_handoff, return_to_agent
+from agents.sessions.approvals import decide_approval
+from agents.sessions.handoff_control import reply_as_human, resolve_handoff, return_to_agent
 from agents.sessions.handoffs import request_handoff
 from foundation.db_threads import in_db_thread
 from memory.enums import MemoryScope
@@ -141,6 +143,17 @@ async def waits_for_a_person_and_goes_on() -> None:
     await run(services)
 
 
+async def asks_for_an_approval() -> None:
+    ada = await begin("Pay", tools=["http_fetch"], tool_rights={"http_fetch": {"right": "ask"}})
+    tools = {"http_fetch": works("paid")}
+    services = scripted(calls(("c1", "http_fetch", '{"url": "u"}')), says("Done."), tools=tools)[0]
+    await run(services)
+    approval = await in_db_thread(Approval.objects.get)
+    decide = partial(decide_approval, approval_id=approval.pk, decision=Decision.DENY, note="Too much.")
+    await in_db_thread(decide, ada.actor)
+    await run(services)
+
+
 async def waits_for_its_model() -> None:
     ada = await begin()
 
@@ -169,6 +182,7 @@ BY_THE_ENGINE: dict[Any, set[EventType]] = {
     fails: {EventType.MESSAGE_COMPLETED, EventType.TURN_FAILED},
     asks_for_a_person: {EventType.HANDOFF_REQUESTED, EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED},
     waits_for_a_person_and_goes_on: {EventType.TURN_WAITING, EventType.TURN_QUEUED, EventType.TURN_STARTED},
+    asks_for_an_approval: {EventType.APPROVAL_REQUESTED, EventType.APPROVAL_DECIDED, EventType.TURN_WAITING},
     waits_for_its_model: {EventType.MODEL_RETRYING, EventType.TURN_RETRY_WAIT, EventType.TURN_STARTED},
     expires: {EventType.MESSAGE_COMPLETED, EventType.TURN_EXPIRED},
     is_stopped: {EventType.TURN_CANCELLING, EventType.MESSAGE_COMPLETED, EventType.TURN_CANCELLED},
@@ -264,14 +278,12 @@ def is_folded() -> None:
 
 
 def is_handed_off() -> None:
-    """By a user, by an operator, with a turn that is cut off, and back in both ways."""
-    ada, olga = conversation(), user_actor(person("olga", Role.OPERATOR))
-    request_handoff(ada.actor, session_id=ada.session_id, reason="Help")
+    ada, dana = conversation(), user_actor(person("dana", Role.OPERATOR))
     told(ada)
-    reply_as_human(olga, session_id=ada.session_id, text="Hello", key="k")
-    return_to_agent(olga, session_id=ada.session_id)
-    claim_handoff(olga, session_id=ada.session_id)
-    resolve_handoff(olga, session_id=ada.session_id)
+    request_handoff(ada.actor, session_id=ada.session_id, reason="Help.")
+    for number, give_back in enumerate((return_to_agent, resolve_handoff)):
+        reply_as_human(dana, session_id=ada.session_id, text="Here I am.", key=str(number))
+        give_back(dana, session_id=ada.session_id)
 
 
 def is_made_up() -> None:
@@ -291,7 +303,7 @@ BY_VERBS: dict[Callable[[], None], set[EventType]] = {
     is_folded: {EventType.MESSAGE_DELTA},
     is_handed_off: {
         EventType.HANDOFF_REQUESTED, EventType.HANDOFF_OPENED, EventType.HANDOFF_RETURNED, EventType.HANDOFF_RESOLVED,
-        EventType.TURN_CANCELLED, EventType.MESSAGE_CREATED, EventType.SESSION_UPDATED,
+        EventType.SESSION_UPDATED, EventType.MESSAGE_CREATED, EventType.TURN_CANCELLED,
     },
     is_made_up: {EventType.TURN_COMPLETED, EventType.TURN_FAILED, EventType.TOOL_FAILED},
 }  # fmt: skip

@@ -1,27 +1,53 @@
-"""The replay law while turns wait, go on, are lost and ask their model again, in any order."""
+"""The replay law while turns wait, go on, are lost and ask their model again, and while people approve calls, take over
+and give back, in any order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.actor import Actor
+from accounts.permissions import user_actor
+from accounts.roles import Role
+from agents.domain.approvals import Decider, Decision
 from agents.domain.events import TERMINAL_EVENTS
+from agents.domain.handoffs import HandoffSource
 from agents.domain.message_parts import Part, text_part
 from agents.domain.replay import Snapshot, replay
 from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.journal import fenced_writes
+from agents.journal.approval_writes import (
+    NewApproval,
+    advance_asking,
+    park_for_approval,
+    read_approvals,
+    use_approvals,
+)
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
+from agents.journal.locked_writes import lock_session
 from agents.journal.log import is_contiguous, read_log
-from agents.models import AgentSession, Event, Message, Step, Turn
+from agents.models import AgentSession, Approval, Event, Handoff, Message, Step, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn, create_session, requeue_turn
+from agents.sessions.approvals import decide_approval
+from agents.sessions.handoff_control import (
+    assign_handoff,
+    claim_handoff,
+    reply_as_human,
+    resolve_handoff,
+    return_to_agent,
+    snooze_handoff,
+)
+from agents.sessions.handoffs import request_handoff_locked, withdraw_handoff
 from tests.support.conversations import (
+    FAR_AHEAD,
     Conversation,
     arguments,
     claim,
@@ -38,6 +64,7 @@ from tests.support.conversations import (
     wait_is_over,
     wake,
 )
+from tests.support.people import person
 
 SYSTEM = Actor.system("tests")
 
@@ -45,8 +72,9 @@ SYSTEM = Actor.system("tests")
 class Story:
     """One session, step by step; whoever follows it live is right after each step."""
 
-    def __init__(self, ada: Conversation) -> None:
-        self.ada = ada
+    def __init__(self, ada: Conversation, dana: Actor) -> None:
+        self.ada, self.dana = ada, dana
+        self.replies = 0
         self.claims: list[Claim] = []
         self.live = ada.snapshot()
         self.snapshots = [self.live]
@@ -78,6 +106,10 @@ class Story:
     def steps(self) -> int:
         return Step.objects.filter(turn_id=self.claims[-1].turn_id).count()
 
+    def asks_its_model(self) -> bool:
+        last = Step.objects.filter(turn_id=self.claims[-1].turn_id).order_by("number").last()
+        return last is not None and (last.kind, last.status) == ("model", "intent")
+
     def shown(self) -> list[Part]:
         """By the open turn, as of now."""
         turn = self.open_turn()
@@ -107,7 +139,7 @@ class Story:
             say(work, "Hel", "lo")
 
     def call_a_tool(self) -> None:
-        if work := self.owner():
+        if (work := self.owner()) and self.asks_its_model():
             number = self.steps()
             tool = {"step": number + 1, "call_id": f"c{number}", "name": "clock"}
             fenced_writes.advance(
@@ -124,12 +156,85 @@ class Story:
             )
 
     def ask_again(self) -> None:
-        if work := self.owner():
+        if (work := self.owner()) and self.asks_its_model():
             number = self.steps()
             failed = StepOutcome(number, StepStatus.FAILED, error_class="transient", name="openai:a")
             intent = Intent(number + 1, StepKind.MODEL, "openai:b")
             fenced_writes.advance(work, outcomes=[failed], intents=[intent], events=[retrying("openai:b", step=number)])
             assert [part["type"] for part in self.shown()[-1:]] in ([], ["tool_result"])
+
+    def asks_for_an_approval(self) -> None:
+        if (work := self.owner()) and self.asks_its_model():
+            number = self.steps()
+            tool = {"step": number + 1, "call_id": f"c{number}", "name": "clock"}
+            right = {"decision": "ask", "reasons": []}
+            approval = NewApproval(number + 1, f"c{number}", "clock", "{}", ["It costs."], Decider.USER, hours=1)
+            advance_asking(
+                work,
+                approvals=[approval],
+                outcomes=[done(number)],
+                intents=[replace(tool_intent(number + 1, f"c{number}"), details={"right": right})],
+                events=[NewEvent("tool.started", tool | {"arguments": "{}"})],
+            )
+
+    def parks_for_its_approvals(self) -> None:
+        if (work := self.owner()) and not self.asks_its_model():
+            park_for_approval(work, until=FAR_AHEAD)
+
+    def somebody_decides(self, decision: Decision) -> None:
+        if approval := Approval.objects.filter(state="pending").order_by("id").first():
+            decide_approval(self.ada.actor, approval_id=approval.pk, decision=decision)
+
+    def nobody_decides(self) -> None:
+        """In time, which the runner finds out."""
+        if work := self.owner():
+            Approval.objects.filter(state="pending").update(expires_at="2000-01-01T00:00:00Z")
+            read_approvals(work, [self.steps()])
+
+    def runs_its_call(self) -> None:
+        if (work := self.owner()) and not self.asks_its_model():
+            number = self.steps()
+            use_approvals(work, [number])
+            fenced_writes.advance(
+                work,
+                outcomes=[StepOutcome(number, StepStatus.DONE, {"content": "paid", "is_error": False})],
+                intents=[Intent(number + 1, StepKind.MODEL)],
+                events=[
+                    NewEvent("tool.finished", {"step": number, "call_id": "c", "name": "clock", "content": "paid"})
+                ],
+            )
+
+    # --- people ---
+
+    def a_person_is_asked_for(self) -> None:
+        with transaction.atomic():
+            request_handoff_locked(lock_session(self.ada.session_id), by=HandoffSource.USER, reason="I am lost.")
+
+    def is_handed_off(self) -> bool:
+        return Handoff.objects.exclude(state="resolved").exists()
+
+    def a_person_takes_over(self) -> None:
+        claim_handoff(self.dana, session_id=self.ada.session_id)
+
+    def a_person_replies(self) -> None:
+        self.replies += 1
+        reply_as_human(self.dana, session_id=self.ada.session_id, text="Here I am.", key=str(self.replies))
+
+    def is_snoozed(self) -> None:
+        if self.is_handed_off():
+            until = datetime.now(UTC) + timedelta(hours=1)
+            snooze_handoff(self.dana, session_id=self.ada.session_id, until=until)
+
+    def is_assigned_to_nobody(self) -> None:
+        if self.is_handed_off():
+            assign_handoff(self.dana, session_id=self.ada.session_id, assignee_id=None)
+
+    def gives_back(self, verb: Callable[..., object]) -> None:
+        if self.is_handed_off():
+            verb(self.dana, session_id=self.ada.session_id)
+
+    def goes_on_with_the_agent(self) -> None:
+        withdraw_handoff(self.ada.actor, session_id=self.ada.session_id)
 
     def parks(self, reason: WaitReason | None, *events: NewEvent) -> None:
         if work := self.owner():
@@ -184,6 +289,7 @@ class Story:
     def is_true(self) -> None:
         """Gapless, with one end for each turn that has ended and one answer at most; for every reader."""
         self.ada.log()
+        self.never_has_two_voices()
         turns = {turn.pk: turn for turn in self.ada.turns()}
         ended = [event for event in self.ada.events() if event.type in TERMINAL_EVENTS]
         assert sorted((event.turn_id, event.type) for event in ended) == sorted(
@@ -200,6 +306,18 @@ class Story:
         # Who was in the middle of what is folded now is told so; all others get there by what is left of the log.
         assert all(self.replayed(earlier) in (None, self.live) for earlier in self.snapshots)
         assert self.replayed(nothing_yet(self.snapshots[0]["session"])) == self.live
+
+    def never_has_two_voices(self) -> None:
+        """While a person answers, the agent says and does nothing."""
+        is_human = False
+        for event in self.ada.events():
+            if event.type == "session.updated":
+                is_human = event.data["session"]["controller"] == "human"
+            assert not is_human or event.type.startswith(("session.", "handoff.", "message.created")), event.type
+            if event.type == "message.created":
+                message = event.data["message"]
+                assert is_human or message["author"] != "human"
+                assert is_human == (message["turn"] is None)
 
 
 ACTIONS: dict[str, Callable[[Story], None]] = {
@@ -219,6 +337,20 @@ ACTIONS: dict[str, Callable[[Story], None]] = {
     "cancel": Story.is_cancelled,
     "end": Story.ends,
     "write as a dead runner": Story.a_dead_runner_writes,
+    "ask for an approval": Story.asks_for_an_approval,
+    "park for its approvals": Story.parks_for_its_approvals,
+    "approve": lambda story: story.somebody_decides(Decision.APPROVE),
+    "refuse": lambda story: story.somebody_decides(Decision.DENY),
+    "do not decide": Story.nobody_decides,
+    "run the call": Story.runs_its_call,
+    "ask for a person": Story.a_person_is_asked_for,
+    "take over": Story.a_person_takes_over,
+    "reply": Story.a_person_replies,
+    "snooze": Story.is_snoozed,
+    "assign to nobody": Story.is_assigned_to_nobody,
+    "return": lambda story: story.gives_back(return_to_agent),
+    "resolve": lambda story: story.gives_back(resolve_handoff),
+    "go on with the agent": Story.goes_on_with_the_agent,
 }
 # What there is to tell happens more often than what ends the story.
 USUAL = ["claim", "claim", "claim", "speak", "speak", "park for an approval", "wake"]
@@ -237,18 +369,18 @@ def quick_commits(transactional_db: None) -> Iterator[None]:
 
 @pytest.mark.usefixtures("quick_commits")
 def test_whoever_follows_a_session_is_right_whatever_its_turns_go_through() -> None:
-    somebody = conversation().actor
+    somebody, dana = conversation().actor, user_actor(person("dana", Role.OPERATOR))
 
     @settings(max_examples=settings().max_examples // 4, suppress_health_check=list(HealthCheck))
     @given(stories)
     def holds(story: Sequence[str]) -> None:
-        told = Story(Conversation(somebody, create_session(somebody, agent_slug="demo", title="A test").pk))
+        told = Story(Conversation(somebody, create_session(somebody, agent_slug="demo", title="A test").pk), dana)
         try:
             for name in story:
                 told.happens(name)
             told.is_true()
         finally:
-            for rows in (Event, Message, Step, Turn, AgentSession):
+            for rows in (Event, Approval, Handoff, Message, Step, Turn, AgentSession):
                 rows._default_manager.all()._raw_delete("default")
 
     holds()
@@ -260,13 +392,25 @@ WORTH_TELLING: list[list[str]] = [
     ["call a tool", "speak", "ask the model again", "speak", "park for an approval", "cancel", "claim"],
     ["speak", "drain", "claim", "speak", "park for an approval", "requeue", "claim", "speak", "end"],
     ["speak", "cancel", "park for an approval", "speak", "lose the lease", "write as a dead runner"],
-]
+    [
+        "speak", "ask for an approval", "park for its approvals", "approve", "claim", "run the call", "speak",
+        "ask for an approval", "lose the lease", "refuse", "claim", "park for its approvals", "claim", "end",
+    ],
+    ["ask for an approval", "park for its approvals", "do not decide", "wait long enough", "claim", "do not decide"],
+    ["ask for an approval", "park for its approvals", "requeue", "claim", "end"],
+    [
+        "speak", "ask for an approval", "ask", "ask for a person", "take over", "write as a dead runner", "ask",
+        "reply", "assign to nobody", "reply", "snooze", "ask", "return", "ask", "claim", "speak", "end",
+        "ask for a person", "snooze", "go on with the agent", "ask for a person", "take over", "resolve",
+    ],
+    ["ask for an approval", "park for its approvals", "reply", "approve", "go on with the agent", "ask", "claim"],
+]  # fmt: skip
 
 
 @pytest.mark.usefixtures("quick_commits")
 @pytest.mark.parametrize("story", WORTH_TELLING, ids=", ".join)
 def test_some_stories_are_told_always(story: list[str]) -> None:
-    told = Story(conversation())
+    told = Story(conversation(), user_actor(person("dana", Role.OPERATOR)))
     for name in story:
         told.happens(name)
     told.is_true()

@@ -12,9 +12,9 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.actor import Actor, Scope
-from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.domain.approvals import Decision
 from agents.domain.events import EventType
 from agents.domain.message_parts import text_part
 from agents.domain.replay import _APPLIERS, _no_change
@@ -25,7 +25,7 @@ from agents.journal.claims import Claim
 from agents.journal.fenced_writes import NewEvent
 from agents.journal.locked_writes import append_messages_locked
 from agents.journal.log import LoggedEvent, is_contiguous, read_log
-from agents.models import AgentSession, Event, Message, Turn
+from agents.models import AgentSession, Approval, Event, Message, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
     Accepted,
@@ -40,12 +40,14 @@ from agents.sessions import (
     update_session,
     withdraw_feedback,
 )
+from agents.sessions.approvals import decide_approval
 from agents.sessions.export import read_page
-from agents.sessions.handoff_control import claim_handoff, reply_as_human, resolve_handoff, return_to_agent
+from agents.sessions.handoff_control import add_note, claim_handoff, reply_as_human, resolve_handoff, return_to_agent
 from agents.sessions.handoffs import request_handoff
 from agents.sessions.snapshots import build_snapshot
 from foundation.errors import Forbidden, NotFound, Unauthenticated
 from foundation.ids import new_id
+from tests.support.approvals import request_approval
 from tests.support.conversations import (
     Conversation,
     Stalled,
@@ -294,13 +296,20 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         Turn.objects.filter(status="queued").update(deadline_at="2000-01-01T00:00:00Z")
         return reap()
 
+    dana = user_actor(person("dana", Role.OPERATOR))
+
+    def asks_for_approval() -> Approval:
+        fenced_writes.advance(work(), outcomes=[done(1)], events=[tool_event("tool.started", 2, arguments="{}")])
+        return request_approval(work())
+
+    def decides(decision: Decision) -> Approval:
+        """About the newest call that waits."""
+        approval = Approval.objects.filter(state="pending").latest("id")
+        return decide_approval(ada.actor, approval_id=approval.pk, decision=decision)
+
     def goes_on() -> object:
         wait_is_over(work().turn_id)
         return reap()
-
-    def olga() -> Actor:
-        row = User.objects.filter(username="olga").first() or person("olga", Role.OPERATOR)
-        return user_actor(row)
 
     return [
         lambda: ada.ask("One"), claim, lambda: reason(work(), "H", "m"), lambda: say(work(), "Hel", "lo"),
@@ -324,13 +333,18 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         lambda: say(work(), "z"), lambda: fenced_writes.append(work(), [retrying()]), lambda: say(work(), "zz"),
         lambda: park(work(), WaitReason.BUDGET), goes_on, claim, give, claim, lambda: say(work(), "zzz"),
         lambda: answer(work(), "zzz"),
-        lambda: request_handoff(ada.actor, session_id=ada.session_id, reason="Help"),
-        lambda: ada.ask("Seven"), claim, lambda: say(work(), "s"), lambda: ada.ask("Eight"),
-        lambda: claim_handoff(olga(), session_id=ada.session_id), lambda: ada.ask("Nine"),
-        lambda: reply_as_human(olga(), session_id=ada.session_id, text="Hello", key="k"),
-        lambda: return_to_agent(olga(), session_id=ada.session_id), lambda: ada.ask("Ten"), claim,
-        lambda: reply_as_human(olga(), session_id=ada.session_id, text="Me again", key="l"),
-        lambda: resolve_handoff(olga(), session_id=ada.session_id),
+        lambda: ada.ask("Seven"), claim, asks_for_approval, lambda: request_approval(work(), step=3),
+        lambda: decides(Decision.DENY), lambda: park(work(), WaitReason.APPROVAL),
+        lambda: decides(Decision.APPROVE),
+        claim, lambda: request_approval(work(), step=4), lambda: ada.ask("Eight"),
+        lambda: request_handoff(ada.actor, session_id=ada.session_id, reason="Help."),
+        lambda: claim_handoff(dana, session_id=ada.session_id), lambda: ada.ask("Nine"),
+        lambda: reply_as_human(dana, session_id=ada.session_id, text="Here I am.", key="1"),
+        lambda: give_feedback(ada.actor, message_id=ada.messages()[-1].pk, value=1),
+        lambda: add_note(dana, session_id=ada.session_id, text="Is angry."),
+        lambda: return_to_agent(dana, session_id=ada.session_id), lambda: ada.ask("Ten"), claim,
+        lambda: reply_as_human(dana, session_id=ada.session_id, text="Wait.", key="2"),
+        lambda: resolve_handoff(dana, session_id=ada.session_id),
     ]  # fmt: skip
 
 

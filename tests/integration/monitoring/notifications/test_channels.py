@@ -20,7 +20,7 @@ from foundation.clock import now
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
 from monitoring.models import Alert, AlertRule, DeliveryAttempt, Notification, NotificationChannel
 from monitoring.notifications.channel_input import ChannelInput, describe_address
-from monitoring.notifications.channel_secrets import decrypt_secret, reencrypt_secrets
+from monitoring.notifications.channel_secrets import decrypt_secret, read_address, reencrypt_secrets
 from monitoring.notifications.channels import SavedChannel, delete_channel, save_channel, send_test
 from monitoring.notifications.notifier import deliver_due
 from monitoring.notifications.resend import resend_notification
@@ -45,7 +45,7 @@ def save(kind: NotificationChannel.Kind = Kind.WEBHOOK, secret: str = "", **valu
     on: NotificationChannel | None = values.pop("on", None)
     actor = values.pop("actor", SYSTEM)
     version = values.pop("version", on.version if on else None)
-    defaults: dict[str, Any] = {"name": on.name if on else kind.value, "address": on.address if on else ""}
+    defaults: dict[str, Any] = {"name": on.name if on else kind.value, "address": read_address(on) if on else ""}
     if kind is Kind.WEBHOOK and on is None:
         defaults["address"] = "https://hooks.example.org/1"
     return save_channel(
@@ -102,7 +102,7 @@ def test_a_secret_beside_an_address_that_was_changed_in_the_row_is_not_used(ther
     NotificationChannel.objects.update(address="https://evil.example.org/1")
     queue(row)
     assert deliver_due() == 0
-    assert "Enter the secret again." in DeliveryAttempt.objects.get().error
+    assert "Enter address and secret again." in DeliveryAttempt.objects.get().error
 
 
 def test_a_new_key_takes_over_the_secrets_of_the_previous_one() -> None:
@@ -111,16 +111,30 @@ def test_a_new_key_takes_over_the_secrets_of_the_previous_one() -> None:
     new = SecretStr(base64.urlsafe_b64encode(bytes(32)).decode())
     rotation = {"encryption_key": new, "encryption_key_previous": config.encryption_key}
     with override_settings(BANDSTAND=config.model_copy(update=rotation)):
-        assert (reencrypt_secrets(), reencrypt_secrets()) == (1, 0)
+        assert (reencrypt_secrets(), reencrypt_secrets()) == (2, 0)
     assert reencrypt_secrets() == 0
     with override_settings(BANDSTAND=config.model_copy(update={"encryption_key": new})):
         row.refresh_from_db()
-        assert decrypt_secret(row) == WEBHOOK_SECRET
+        assert (decrypt_secret(row), read_address(row)) == (WEBHOOK_SECRET, "https://hooks.example.org/1")
+
+
+def test_a_webhook_s_url_may_carry_a_token_and_is_encrypted(there: Receiver) -> None:
+    url = f"{there.url}?token=canary0secret0token"
+    row = save(address=url).channel
+    assert describe_address(row) == there.origin
+    stored = str(NotificationChannel.objects.filter(pk=row.pk).values())
+    assert (read_address(row), "canary0" in stored, row.address) == (url, False, f"http://{there.origin}")
+    before = row.url
+    assert save(on=row).channel.url == before, "what stays is no change"
+    queue(row)
+    assert (deliver_due(), there.requests[0].path) == (1, "/hooks/1?token=canary0secret0token")
+    row = save(on=row, address="https://hooks.example.org/2").channel
+    assert describe_address(row) == "hooks.example.org"
 
 
 def test_slack_s_address_is_a_secret_and_only_its_origin_is_shown() -> None:
     row = save(Kind.SLACK, SLACK_URL).channel
-    assert (row.address, describe_address(row)) == ("https://hooks.slack.com:443", "hooks.slack.com:443")
+    assert (row.address, describe_address(row)) == ("https://hooks.slack.com:443", "hooks.slack.com")
     assert decrypt_secret(row) == SLACK_URL
     save(Kind.SLACK, on=row, enabled=False)
     row.refresh_from_db()
@@ -181,7 +195,7 @@ def test_bad_input_is_refused_where_it_stands(
 
 
 def test_plain_http_is_for_hosts_of_the_environment(there: Receiver) -> None:
-    assert save(address=there.url).channel.address == there.url
+    assert read_address(save(address=there.url).channel) == there.url
 
 
 def test_a_channel_that_is_switched_off_may_be_incomplete() -> None:

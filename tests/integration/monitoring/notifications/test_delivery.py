@@ -21,6 +21,7 @@ from monitoring.notifications.message import DeliveryOutcome
 from monitoring.notifications.notifier import deliver_due
 from monitoring.notifications.outbox import (
     INTERRUPTED,
+    MAX_BATCH,
     SKIPPED,
     SWITCHED_OFF,
     claim_deliveries,
@@ -187,6 +188,30 @@ def test_an_end_waits_for_its_beginning_and_others_do_not(there: Receiver) -> No
         "firing-event-1",
         "resolved-event-2",
     ]
+
+
+def test_what_is_severe_goes_first_and_of_one_incident_nothing_overtakes(there: Receiver) -> None:
+    to = channel(Kind.WEBHOOK, there)
+    for number in range(3):
+        queue(to, key=f"info-{number}", incident=f"info-{number}", severity="info")
+    queue(to, key="raised", incident="info-1", severity="critical", kind=Event.REPEAT)
+    for number in range(2):
+        queue(to, key=f"critical-{number}", incident=f"critical-{number}", severity="critical")
+    queue(to, key="warning", incident="warning", severity="warning")
+    queue(to, key="test", incident="test", severity="info", kind=Event.TEST)
+    assert deliver_due() == 8
+    assert [request.headers["webhook-id"].split("-", 1)[1] for request in there.requests] == [
+        "test", "critical-0", "critical-1", "warning", "info-0", "info-1", "raised", "info-2"
+    ]  # fmt: skip
+
+
+def test_a_storm_that_people_read_begins_with_what_is_severe(there: Receiver) -> None:
+    to = channel(Kind.SLACK, there)
+    for number in range(MAX_BATCH):
+        queue(to, key=f"info-{number}", incident=f"info-{number}", severity="info")
+    queue(to, key="critical", incident="critical", severity="critical", title="The disk is full")
+    assert deliver_due() == MAX_BATCH
+    assert "The disk is full" in there.requests[0].content.decode()
 
 
 def test_the_fallback_that_was_told_of_a_beginning_is_told_of_the_end(there: Receiver) -> None:

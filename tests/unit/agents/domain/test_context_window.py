@@ -357,7 +357,7 @@ def test_what_was_said_while_a_person_answered_is_read_in_its_order_and_is_not_w
     talk = [message.text.rpartition("\n")[2] for message in sent]
     whole = ["".join(part["text"] for part in parts) for _, parts in history]
     assert talk == [*whole[len(whole) + 1 - len(talk) :], "now"]
-    people = [message for message in sent if message.text.startswith("[A person (a person)]\n")]
+    people = [message for message in sent if message.text.startswith("[A person]\n")]
     assert all(message.role == "assistant" for message in people)
     assert window is not None or len(people) == [author for authors in said for author in authors].count("human")
 

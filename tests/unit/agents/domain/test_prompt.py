@@ -141,7 +141,7 @@ def test_each_author_has_a_role_in_the_request(author: str, role: str) -> None:
 
 @pytest.mark.parametrize(
     ("by", "mark"),
-    [("Dana Ng", "[Dana Ng (a person)]"), ("", "[A person (a person)]"), ("D]\n[x", "[D) (x (a person)]")],
+    [("Dana Ng", "[Dana Ng, a person]"), ("", "[A person]"), ("A person", "[A person]"), ("D]\n[", "[D) (, a person]")],
 )
 def test_what_a_person_wrote_in_place_of_the_agent_says_so(by: str, mark: str) -> None:
     assert flatten("human", [text_part("I can.", by=by)]) == [ChatMessage("assistant", f"{mark}\nI can.")]

@@ -88,7 +88,7 @@ def test_an_alert_says_what_to_do_and_its_runbook_exists() -> None:
         assert rule["annotations"].keys() == {"summary", "description", "runbook"}
         path, _, heading = rule["annotations"]["runbook"].partition("#")
         headings = {
-            re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+            re.sub(r"[^a-z0-9_ -]", "", line.lstrip("# ").lower()).replace(" ", "-")
             for line in (ROOT / path).read_text().splitlines()
             if line.startswith("#")
         }

@@ -2,7 +2,7 @@
 
 import { cutText } from "../shared/cut-text.js";
 import { arrange, element, icon, setText } from "../shared/dom.js";
-import { parseExactly, reveal, ExactNumber } from "./stored-call.js";
+import { ExactNumber, parseExactly, reveal } from "./stored-call.js";
 
 const SHOWN_CHARS = 1200;
 const DEEPEST = 4;
@@ -12,6 +12,18 @@ const OUTCOMES = {
   approved: { user: "You approved this call", operator: "An operator approved this call" },
   denied: { user: "You refused this call", operator: "An operator refused this call" },
   expired: { system: "Nobody decided in time, so this call was refused" },
+};
+
+// What a card says to who decides, and to who waits; the name of the tool stands between the parts of the title.
+const OWN = {
+  title: ["May the agent use ", "?"],
+  about: "It is called only if you approve, and with exactly these values:",
+  why: "Why you are asked",
+};
+const OTHERS = {
+  title: ["", " waits for an operator"],
+  about: "Somebody who runs this service decides. You need not stay: the answer goes on by itself. The call:",
+  why: "Why somebody is asked",
 };
 
 // What those who listen hear of an approval.
@@ -37,11 +49,11 @@ export class ApprovalsView {
   // `turn`: with its `approvals` and what was decided since the page is open, `decisions`; null: nothing waits.
   update(turn) {
     const items = [
-      ...(turn?.decisions ?? []).filter((one) => decisionWords(one)).map((one) => ({ key: one.approval, kind: OutcomeNote, one })),
-      ...(turn?.approvals ?? []).map((one) => ({ key: one.approval, kind: ApprovalCard, one })),
+      ...(turn?.decisions ?? []).filter(decisionWords).map((one) => [OutcomeNote, one]),
+      ...(turn?.approvals ?? []).map((one) => [ApprovalCard, one]),
     ];
-    const views = items.map(({ key, kind, one }) => this.#view(key, kind, one, turn.id));
-    for (const key of this.views.keys()) if (!items.some((item) => item.key === key)) this.views.delete(key);
+    const views = items.map(([kind, one]) => this.#view(kind, one, turn.id));
+    for (const key of this.views.keys()) if (!items.some(([, { approval }]) => approval === key)) this.views.delete(key);
     arrange(
       this.node,
       views.map((view) => view.node),
@@ -49,7 +61,8 @@ export class ApprovalsView {
     this.node.hidden = !views.length;
   }
 
-  #view(key, kind, one, turnId) {
+  #view(kind, one, turnId) {
+    const key = one.approval;
     const known = this.views.get(key);
     if (known instanceof kind) return known;
     const fresh = new kind(one, (decision, note) => this.actions.decide(turnId, key, decision, note));
@@ -65,26 +78,41 @@ export class ApprovalsView {
 
 class OutcomeNote {
   constructor(one) {
-    const agreed = one.decision === "approved";
-    const words = `${decisionWords(one)}${one.note ? ` “${reveal(one.note)}”` : ""}`;
-    this.node = element("p", { class: "note", tabindex: "-1" }, icon(agreed ? "check" : "close"), element("span", { dir: "auto" }, words));
+    const note = one.note ? ` “${reveal(one.note)}”` : "";
+    this.node = element(
+      "p",
+      { class: "note", tabindex: "-1" },
+      icon(one.decision === "approved" ? "check" : "close"),
+      element("span", { dir: "auto" }, `${decisionWords(one)}${note}`),
+    );
   }
 }
 
 class ApprovalCard {
   constructor(approval, decide) {
-    this.approval = approval;
     this.decide = decide;
     const { tool, who, until, reasons } = approval;
     const own = who === "user";
+    const words = own ? OWN : OTHERS;
     this.node = element(
       "section",
-      { class: own ? "approval approval--own" : "approval", role: "group", "aria-label": own ? `May the agent use ${tool}?` : `${tool} waits for an operator` },
-      element("h3", { class: "approval__title" }, icon("alert"), own ? element("span", {}, "May the agent use ", element("code", {}, tool), "?") : element("span", {}, element("code", {}, tool), " waits for an operator")),
-      element("p", { class: "approval__words" }, own ? "It is called only if you approve, and with exactly these values:" : "Somebody who runs this service decides. You need not stay; the answer goes on by itself. The call:"),
+      { class: own ? "approval approval--own" : "approval", role: "group", "aria-label": words.title.join(tool) },
+      element(
+        "h3",
+        { class: "approval__title" },
+        icon("alert"),
+        element("span", {}, words.title[0], element("code", {}, tool), words.title[1]),
+      ),
+      element("p", {}, words.about),
       argumentsView(approval.arguments),
-      reasons.length ? element("div", { class: "approval__why" }, element("h4", {}, own ? "Why you are asked" : "Why somebody is asked"), element("ul", {}, ...reasons.map((reason) => element("li", { dir: "auto" }, reveal(reason))))) : null,
-      element("p", { class: "approval__until" }, "Until ", element("time", { datetime: until }, timeOf(until)), "; after that the call is refused, and the agent goes on without it."),
+      reasons.length ? reasonsView(words.why, reasons) : null,
+      element(
+        "p",
+        { class: "approval__until" },
+        "Until ",
+        element("time", { datetime: until }, timeOf(until)),
+        "; after that the call is refused, and the agent goes on without it.",
+      ),
       own ? this.#decision() : null,
     );
   }
@@ -93,9 +121,9 @@ class ApprovalCard {
     this.note = element("textarea", { class: "editor__text", dir: "auto", rows: "1", maxlength: String(LONGEST_NOTE) });
     this.state = element("span", { class: "note", role: "status" });
     this.buttons = [
-      element("button", { type: "button", class: "button button--small", onclick: () => this.#send("approve") }, "Approve"),
-      element("button", { type: "button", class: "button button--plain button--small", onclick: () => this.#send("deny") }, "Refuse"),
-    ];
+      ["approve", "Approve", "button button--small"],
+      ["deny", "Refuse", "button button--plain button--small"],
+    ].map(([decision, words, look]) => element("button", { type: "button", class: look, onclick: () => this.#send(decision) }, words));
     return element(
       "div",
       { class: "approval__decision" },
@@ -120,46 +148,60 @@ class ApprovalCard {
   }
 }
 
+function reasonsView(title, reasons) {
+  const items = reasons.map((reason) => element("li", { dir: "auto" }, sentence(reveal(reason))));
+  return element("div", { class: "approval__why" }, element("h4", {}, title), element("ul", {}, ...items));
+}
+
 // The values one by one, and the JSON for who wants to see it.
 function argumentsView(json) {
   const parsed = parseExactly(json);
-  const raw = element("details", { class: "approval__raw", open: !parsed }, element("summary", {}, icon("chevron"), "As it is sent"), element("pre", { dir: "ltr", tabindex: "0", role: "group", "aria-label": "The arguments as JSON" }, reveal(json)));
+  const raw = element(
+    "details",
+    { class: "approval__raw", open: !parsed },
+    element("summary", {}, icon("chevron"), "The exact call"),
+    element("pre", { dir: "ltr", tabindex: "0", role: "group", "aria-label": "The arguments as JSON" }, reveal(json)),
+  );
   if (!parsed) return raw;
-  const { value } = parsed;
-  const none = typeof value === "object" && value !== null && !Object.keys(value).length;
-  return element("div", { class: "approval__call" }, none ? element("p", { class: "approval__none" }, "No values.") : valueView(value, 0), raw);
+  const none = parsed.value !== null && typeof parsed.value === "object" && !Object.keys(parsed.value).length;
+  return element("div", { class: "approval__call" }, none ? nothing("No values.") : valueView(parsed.value, 0), raw);
 }
 
 function valueView(value, depth) {
   if (value instanceof ExactNumber) return element("span", { class: "approval__value" }, value.source);
-  if (value === true || value === false) return element("span", { class: "approval__value" }, value ? "yes" : "no");
-  if (value === null) return element("span", { class: "approval__none" }, "nothing");
   if (typeof value === "string") return textView(value);
-  if (depth >= DEEPEST) return textView(JSON.stringify(value, (_key, inner) => (inner instanceof ExactNumber ? inner.source : inner)));
+  if (typeof value === "boolean") return element("span", { class: "approval__value" }, value ? "yes" : "no");
+  if (value === null || !Object.keys(value).length) return nothing(Array.isArray(value) ? "an empty list" : "nothing");
+  if (depth >= DEEPEST) return nothing("see the exact call");
   if (Array.isArray(value)) {
-    if (!value.length) return element("span", { class: "approval__none" }, "an empty list");
     return element("ol", { class: "approval__list" }, ...value.map((inner) => element("li", {}, valueView(inner, depth + 1))));
   }
-  const entries = Object.entries(value);
-  if (!entries.length) return element("span", { class: "approval__none" }, "nothing");
-  return element(
-    "dl",
-    { class: "approval__values" },
-    ...entries.map(([name, inner]) => element("div", {}, element("dt", { dir: "auto" }, reveal(name)), element("dd", {}, valueView(inner, depth + 1)))),
+  const rows = Object.entries(value).map(([name, inner]) =>
+    element("div", {}, element("dt", { dir: "auto" }, reveal(name)), element("dd", {}, valueView(inner, depth + 1))),
   );
+  return element("dl", { class: "approval__values" }, ...rows);
+}
+
+function nothing(words) {
+  return element("span", { class: "approval__none" }, words);
 }
 
 function textView(text) {
-  if (!text) return element("span", { class: "approval__none" }, "empty");
+  if (!text) return nothing("empty");
   const shown = reveal(text);
-  const node = element("span", { class: "approval__value", dir: "auto" }, shown.length > SHOWN_CHARS ? `${cutText(shown, SHOWN_CHARS)}…` : shown);
-  if (shown.length <= SHOWN_CHARS) return node;
+  const cut = shown.length > SHOWN_CHARS;
+  const node = element("span", { class: "approval__value", dir: "auto" }, cut ? `${cutText(shown, SHOWN_CHARS)}…` : shown);
+  if (!cut) return node;
   const more = element("button", { type: "button", class: "quiet" }, `Show all ${shown.length.toLocaleString()} characters`);
   more.addEventListener("click", () => {
     setText(node, shown);
     more.remove();
   });
   return element("div", {}, node, more);
+}
+
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function timeOf(moment) {

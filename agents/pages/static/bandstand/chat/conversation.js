@@ -60,6 +60,7 @@ export class Conversation {
     this.known = null; // the tree, until a message is added
     this.older = window.older ?? false;
     this.handoff = window.handoff ?? null; // {state, reason, by, on_duty, assignee}: a person is wanted, or answers
+    this.overdue = false; // whether the user has waited as long as the release says, since the page is open
     this.handoffEnd = null; // {reason, assignee}: how the last one ended, while the page is open
     this.offersHandoff = window.offers_handoff ?? false; // whether the user may ask for a person
     this.head = window.session.head ?? window.messages.at(-1)?.id ?? null;
@@ -110,7 +111,8 @@ export class Conversation {
   #moveHandoff(type, data) {
     switch (type) {
       case "handoff.requested":
-        // Who asks once more meets the first request.
+        // Who asks once more meets the first request; the system says that nobody has come.
+        this.overdue = data.by === "system" && Boolean(this.handoff);
         this.handoff ??= { state: "pending", reason: data.reason, by: data.by, on_duty: data.on_duty ?? null, assignee: null };
         this.handoffEnd = null;
         break;
@@ -118,11 +120,13 @@ export class Conversation {
         this.handoff ??= { reason: data.reason, by: data.by, on_duty: null };
         this.handoff = { ...this.handoff, state: "open", assignee: data.assignee };
         this.handoffEnd = null;
+        this.overdue = false;
         break;
       case "handoff.returned":
       case "handoff.resolved":
         this.handoffEnd = { reason: data.reason, assignee: this.handoff?.assignee ?? null };
         this.handoff = null;
+        this.overdue = false;
         break;
     }
   }
@@ -144,6 +148,7 @@ export class Conversation {
 
   #add(message) {
     this.#put(message);
+    if (message.author === "human") this.overdue = false;
     // The server moves the head to a question at once, and to its answer when nothing followed the question meanwhile.
     if (message.author !== "agent" || this.head === message.parent) this.head = message.id;
   }
@@ -187,15 +192,34 @@ export class Conversation {
   }
 
   // What people read, in order, along the branch of the head: each question with its turn, its answer and the versions of
-  // both, as {id, head}; what has no turn stands alone.
+  // both, as {id, head}; what has no turn stands alone. `left`: it waits for a person.
   exchanges() {
     const tree = this.#tree;
     const open = this.openTurns;
-    return tree.line(this.head).map((message) => {
+    const line = tree.line(this.head);
+    const left = new Set(this.#left(line));
+    return line.map((message) => {
       const turn = this.turns.get(message.turn) ?? null;
       const position = turn?.status === "queued" ? open.indexOf(turn) : null;
-      return { key: message.id, message, turn, position, answer: tree.answerTo(message), ...this.#versions(tree, message) };
+      const answer = tree.answerTo(message);
+      return { key: message.id, message, turn, position, answer, left: left.has(message), ...this.#versions(tree, message) };
     });
+  }
+
+  // Whether the user has left a message for whoever comes.
+  get hasLeftMessage() {
+    return this.#left(this.#tree.line(this.head)).length > 0;
+  }
+
+  // Messages of `line` for a person who has not come yet. They have no turn, as those that were copied into a fork, where
+  // an answer stands.
+  #left(line) {
+    if (this.handoff?.state !== "pending") return NONE;
+    const since = line.findLastIndex(({ author }) => author === "human") + 1;
+    return line.filter(
+      ({ author, turn }, index) =>
+        index >= since && author === "user" && !turn && (line[index + 1]?.author !== "agent" || line[index + 1].turn),
+    );
   }
 
   // Whether messages between what is loaded and the head are missing: then the window has to be read again.

@@ -76,9 +76,9 @@ export class ExchangeView {
   }
 
   // Most exchanges have not changed since they were drawn last, and there may be thousands.
-  #changed({ message, turn, answer, position, questions, answers }) {
+  #changed({ message, turn, answer, position, left, questions, answers }) {
     const versions = [...questions, ...answers].map(({ id, head }) => head ?? id).join();
-    const now = [message, turn, turn?.revision, answer, position, versions];
+    const now = [message, turn, turn?.revision, answer, position, left, versions];
     const changed = !this.drawn || now.some((value, index) => value !== this.drawn[index]);
     this.drawn = now;
     return changed;

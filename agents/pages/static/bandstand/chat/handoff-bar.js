@@ -99,8 +99,12 @@ export class HandoffBar {
     } else if (choice === "withdraw") {
       this.#send(() => this.actions.withdraw());
     } else {
-      if (choice === "wait") this.patient = true;
-      else this.conversation.handoffEnd = null;
+      if (choice === "wait") {
+        this.patient = true;
+        this.conversation.overdue = false;
+      } else {
+        this.conversation.handoffEnd = null;
+      }
       this.#draw();
     }
   }

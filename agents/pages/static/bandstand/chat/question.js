@@ -19,6 +19,7 @@ export class QuestionView {
     this.tools = element(
       "div",
       { class: "tools question__tools" },
+      (this.leftNote = element("span", { class: "note question__left", hidden: true }, icon("person"), "Left for a person")),
       element("time", { class: "question__time", datetime: message.created_at }, timeOf(message.created_at)),
       toolButton("Copy your message", "copy", (event) => this.#copy(event.currentTarget)),
       (this.pencil = toolButton("Edit your message", "pencil", () => this.edit())),
@@ -26,7 +27,6 @@ export class QuestionView {
       scheduleNote(message),
     );
     this.pencil.classList.add("asks-agent");
-    this.pencil.hidden = !this.text;
     this.node = element(
       "article",
       { class: "question" },
@@ -36,7 +36,9 @@ export class QuestionView {
     );
   }
 
-  update({ message, questions }) {
+  update({ message, questions, left }) {
+    this.leftNote.hidden = !left;
+    this.pencil.hidden = !this.text || left; // asked anew, it would be the agent's to answer
     this.branches.update(message.id, questions);
   }
 

@@ -7,14 +7,14 @@ export class ExactNumber {
   }
 }
 
-// What `text`, JSON, holds, its numbers as `ExactNumber`; null when it is no JSON or the browser cannot say how a number is
-// written.
+// `{value}`: what `text`, JSON, holds, its numbers as `ExactNumber`; null when it is no JSON, or the browser does not say how
+// a number is written that it may have rounded.
 export function parseExactly(text) {
   let exact = true;
   const keep = (_key, value, context) => {
     if (typeof value !== "number") return value;
     const source = context?.source ?? String(value);
-    exact &&= Boolean(context?.source) || text.includes(source);
+    exact &&= text.includes(source);
     return new ExactNumber(source);
   };
   try {
