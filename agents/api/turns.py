@@ -20,6 +20,7 @@ from agents.http.request_spans import REST, record_admission
 from agents.http.streams import stream_response, wait_until_terminal
 from agents.models import Message, Turn
 from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, resume_position, session_messages
+from agents.sessions.approvals import pending_approvals
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from rest.content_negotiation import EVENT_STREAM, JSON, asks_for_stream
@@ -163,7 +164,8 @@ def _serialize_turn(turn: Turn) -> dict[str, Any]:
     if turn.status in TERMINAL:
         answer = session_messages(turn.agent_session).filter(turn=turn, author=Message.Author.AGENT).first()
     position = getattr(turn, "position", 0) if turn.status == TurnStatus.QUEUED else None
-    return turn_shape(turn, answer, position=position)
+    approvals = pending_approvals(turn) if getattr(turn, "asks", False) else ()
+    return turn_shape(turn, answer, position=position, approvals=approvals)
 
 
 def serialize_stored(session_id: UUID, accepted: Accepted) -> dict[str, Any]:

@@ -263,7 +263,7 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     give_a_turn_back: 10,
     reap_a_lost_turn: 15,
     read_a_page: 2,
-    read_a_snapshot: 6,
+    read_a_snapshot: 7,
     change_a_title: 10,
     fold: 6,
     fold_many: 6,
