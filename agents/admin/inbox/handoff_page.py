@@ -89,11 +89,11 @@ def live_handoff(request: HttpRequest, handoff: Handoff) -> HttpResponse:
     version = _version(context)
     if isinstance(changes, HttpResponse) and request.GET.get("parts") == version:
         return changes
-    shown = {
+    parts = {
         name: render_to_string(f"console/handoff_{name}.html", {**context, "handoff": handoff}, request=request)
         for name in _PARTS
     }
-    return JsonResponse({**(changes if isinstance(changes, dict) else {}), "parts": shown, "version": version})
+    return JsonResponse({**(changes if isinstance(changes, dict) else {}), "parts": parts, "version": version})
 
 
 def _context(request: HttpRequest, handoff: Handoff) -> dict[str, Any]:
