@@ -80,6 +80,8 @@ async def _people(browser: Browser, stack: Stack, folder: Path) -> None:
     stack.operate("reply_as_human", chat.session, text=words, key="1")
     await expect(chat.page.locator(".answer--human")).to_be_visible()
     await chat.say("That was quick. Thank you!")
+    await expect(chat.page.locator(".question__time")).to_have_count(3)
+    await expect(chat.page.locator(".exchange--pending")).to_have_count(0)
     await _shoot(chat, folder / "chat-person.png")
     await visitor.context.close()
 
