@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -102,15 +103,21 @@ class TurnsView(AsyncApiView):
         if long is None:
             return json_response(shape, status=202, headers=headers)
         seconds = wait_seconds(self.http)
-        if shape["status"] not in TERMINAL:
-            await wait_until_terminal(
+        after: int | None = accepted.seq
+        ends_at = monotonic() + seconds
+        while after is not None and shape["status"] not in TERMINAL:
+            after = await wait_until_terminal(
                 long,
                 session_id=UUID(shape["session"]),
                 turn_id=accepted.turn_id,
-                after=accepted.seq,
-                seconds=seconds,
+                after=after,
+                seconds=ends_at - monotonic(),
+                # Who sends it again knows what the turn waits for, and waits for the decision.
+                or_approval=not accepted.replayed,
             )
             shape = await in_db_thread(_read_turn, actor, accepted.turn_id)
+            if shape["status"] == TurnStatus.WAITING:
+                break
         headers["Preference-Applied"] = f"wait={seconds}"
         return json_response(shape, status=200 if shape["status"] in TERMINAL else 202, headers=headers)
 

@@ -355,7 +355,7 @@ def test_another_operator_is_refused_unless_on_purpose() -> None:
     assert ada.log() == log
     reply(oleg, ada, take_over=True)
     assert same(before, ada)["handoff"]["assignee"] == "Oleg"
-    assert AuditEntry.objects.filter(action="handoff.opened", detail__from=olga.user_id).count() == 1
+    assert AuditEntry.objects.filter(action="handoff.claimed", detail__from=olga.user_id).count() == 1
 
 
 def test_an_assigned_handoff_is_for_its_assignee() -> None:
@@ -477,8 +477,8 @@ def test_each_verb_is_in_the_audit_without_what_was_said() -> None:
     resolve_handoff(olga, session_id=ada.session_id)
     entries = list(AuditEntry.objects.filter(target_type="agentsession").order_by("id"))
     assert [entry.action for entry in entries] == [
-        "handoff.priority_changed", "handoff.assigned", "handoff.noted", "handoff.opened", "handoff.replied",
-        "handoff.snoozed", "handoff.returned", "handoff.opened", "handoff.resolved",
+        "handoff.priority_changed", "handoff.assigned", "handoff.noted", "handoff.claimed", "handoff.replied",
+        "handoff.snoozed", "handoff.given_back", "handoff.claimed", "handoff.closed",
     ]  # fmt: skip
     assert not [entry for entry in entries if "secret" in str(entry.detail) + entry.target_name]
 
