@@ -130,8 +130,8 @@ def make_timeline(
     now: datetime,
     approvals: Mapping[int, AskedCall] = _NOBODY_ASKED,
 ) -> Timeline:
-    """The timeline of `turn`; `steps` and `events` are its own, in their order, and `approvals` the calls among its steps,
-    by their numbers, about which a person was asked."""
+    """The timeline of `turn`; `steps` and `events` are its own, in their order, and `approvals` the calls among its
+    steps, by their numbers, about which a person was asked."""
     end = turn.finished_at or now
     recorded = [_span_part(span) for span in spans]
     span_kinds = {part.kind for part in recorded}
