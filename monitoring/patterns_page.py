@@ -18,6 +18,7 @@ from console.formatting import NOTHING, format_count, format_money, format_perce
 from foundation.clock import now
 from monitoring.dashboard import VIEW_TURN, Metric, format_rate
 from monitoring.list_links import TurnLinks
+from monitoring.memory_patterns import MAX_SPANS
 from monitoring.overview import read_range
 from monitoring.patterns import Choice, OperationPattern, Pattern, Patterns, read_patterns
 from monitoring.task_completion import Breakdown
@@ -179,7 +180,7 @@ def _tables(patterns: Patterns, choice: Choice) -> Iterator[Table]:
         first,
         [Row(group.label, list(_use_cells(group))) for group, _ in groups],
         note="Context: the share of the model's window that a call used. Recalls are those of turns whose spans were "
-        "sampled.",
+        f"sampled, among the newest {MAX_SPANS:,} spans of the range.",
     )
     links = TurnLinks(patterns.since, patterns.until, _filters(choice))
     yield Table(

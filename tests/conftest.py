@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from django.template import Context, RequestContext, Template
+from django.test.signals import template_rendered
+from django.utils.safestring import SafeString
 from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 from xdist.remote import Producer
@@ -29,6 +32,21 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
         sync_roles()  # changes nothing where the database is a copy of the template
     yield
     close_db_threads()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _contexts_of_pages_only(django_test_environment: None) -> Iterator[None]:
+    """In Django's test environment each template hands the test client a copy of its context. A page of the console has
+    hundreds, one for each widget, which takes a tenth of the page's time: let only the page's own template do so."""
+
+    def render(template: Template, context: Context) -> SafeString:
+        if isinstance(context, RequestContext) and context.template is template:
+            template_rendered.send(sender=template, template=template, context=context)
+        return template.nodelist.render(context)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Template, "_render", render)
+        yield
 
 
 @pytest.fixture

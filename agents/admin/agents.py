@@ -62,7 +62,8 @@ class AgentForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         labels = {"slug": "Short name", "groups": "Who may talk to it", "when_busy": "A second message"}
         help_texts = {
             "name": "What people read above the chat.",
-            "slug": "What programs call it: letters, digits and hyphens. When it changes, they no longer find it.",
+            "slug": "What programs call it: letters, digits and hyphens. When it changes, they no longer find it. "
+            "Names that begin with sample- are those of the demo.",
             "groups": "Nothing ticked: everybody who may chat.",
             "when_busy": "What happens to it while the first one is being answered.",
         }

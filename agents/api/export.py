@@ -76,6 +76,6 @@ async def _markdown(export: Export) -> AsyncIterator[bytes]:
 
 def _turn(turn: Turn, export: Export) -> Shape:
     """The JSON of a turn with its range of seqs, without its answer, which is among the messages."""
-    shape = {name: value for name, value in turn_shape(turn).items() if name not in {"answer", "position"}}
+    shape = {name: value for name, value in turn_shape(turn).items() if name not in {"answer", "approvals", "position"}}
     first, last = export.events.get(turn.pk, (None, None))
     return {**shape, "events": {"first": first, "last": last}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from agents.http.request_spans import REST, record_admission
 from agents.http.streams import stream_response, wait_until_terminal
 from agents.models import Message, Turn
 from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, resume_position, session_messages
+from agents.sessions.approvals import pending_approvals
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from rest.content_negotiation import EVENT_STREAM, JSON, asks_for_stream
@@ -101,15 +103,21 @@ class TurnsView(AsyncApiView):
         if long is None:
             return json_response(shape, status=202, headers=headers)
         seconds = wait_seconds(self.http)
-        if shape["status"] not in TERMINAL:
-            await wait_until_terminal(
+        after: int | None = accepted.seq
+        ends_at = monotonic() + seconds
+        while after is not None and shape["status"] not in TERMINAL:
+            after = await wait_until_terminal(
                 long,
                 session_id=UUID(shape["session"]),
                 turn_id=accepted.turn_id,
-                after=accepted.seq,
-                seconds=seconds,
+                after=after,
+                seconds=ends_at - monotonic(),
+                # Who sends it again knows what the turn waits for, and waits for the decision.
+                or_approval=not accepted.replayed,
             )
             shape = await in_db_thread(_read_turn, actor, accepted.turn_id)
+            if shape["status"] == TurnStatus.WAITING:
+                break
         headers["Preference-Applied"] = f"wait={seconds}"
         return json_response(shape, status=200 if shape["status"] in TERMINAL else 202, headers=headers)
 
@@ -163,7 +171,8 @@ def _serialize_turn(turn: Turn) -> dict[str, Any]:
     if turn.status in TERMINAL:
         answer = session_messages(turn.agent_session).filter(turn=turn, author=Message.Author.AGENT).first()
     position = getattr(turn, "position", 0) if turn.status == TurnStatus.QUEUED else None
-    return turn_shape(turn, answer, position=position)
+    approvals = pending_approvals(turn) if getattr(turn, "asks", False) else ()
+    return turn_shape(turn, answer, position=position, approvals=approvals)
 
 
 def serialize_stored(session_id: UUID, accepted: Accepted) -> dict[str, Any]:

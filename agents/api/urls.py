@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from agents.api.agents import AgentsView, AgentView
+from agents.api.approvals import ApprovalView
 from agents.api.events import EventsView
 from agents.api.export import ExportView
 from agents.api.feedback import FeedbackView
@@ -36,6 +37,7 @@ _v1 = [
     path("messages/<str:message_id>/feedback", FeedbackView.as_view(), name="feedback"),
     path("turns/<str:turn_id>", TurnView.as_view(), name="turn"),
     path("turns/<str:turn_id>/cancel", CancelView.as_view(), name="cancel"),
+    path("turns/<str:turn_id>/approvals/<str:approval_id>", ApprovalView.as_view(), name="approval"),
     path("sessions/<str:session_id>/tasks", TasksView.as_view(), name="tasks"),
     path("tasks/<str:task_id>", TaskView.as_view(), name="task"),
     path("memories", MemoriesView.as_view(), name="memories"),

@@ -73,11 +73,13 @@ def check_schema(schema: Any, pointer: str = "") -> None:
         raise InvalidInput(f"This is no JSON Schema: {error.message[:200]}", pointer=pointer + path)
 
 
-def argument_problems(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+def argument_problems(
+    schema: Mapping[str, Any], arguments: Mapping[str, Any], *, max_values: int = MAX_VALUES
+) -> list[str]:
     """Why `arguments` do not fit a schema that `check_schema` has passed, in words, a few at most; empty if they fit.
-    What cannot be judged does not fit."""
-    if count_values(arguments) > MAX_VALUES:
-        return [f"the arguments have more than {MAX_VALUES:,} values"]
+    What cannot be judged does not fit, such as arguments of more than `max_values` keys and values."""
+    if count_values(arguments) > max_values:
+        return ["there are more values than can be judged"]
     validator = _compile(strict_json.canonical(schema))
     try:
         return [_describe(error) for error in islice(validator.iter_errors(arguments), _MAX_PROBLEMS)]
@@ -100,7 +102,7 @@ def count_values(value: Any) -> int:
 
 
 def argument_path(steps: Sequence[Any]) -> str:
-    """The place of a value in the arguments as people read it, such as `to` or `rows[2].amount`; "" for all."""
+    """The inner_pointer of a value in the arguments as people read it, such as `to` or `rows[2].amount`; "" for all."""
     text = ""
     for step in steps:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
@@ -118,14 +120,16 @@ def _check_keywords(schema: Any, pointer: str, depth: int) -> None:
     if not depth:
         raise InvalidInput(f"A schema is nested at most {MAX_SCHEMA_DEPTH} levels deep.", pointer=pointer)
     for keyword, value in schema.items():
-        place = f"{pointer}/{_escape(keyword)}"
+        keyword_pointer = f"{pointer}/{_escape(keyword)}"
         if keyword not in KEYWORDS:
-            raise InvalidInput(f"The keyword {keyword[:60]!r} is not supported here. {_hint(keyword)}", pointer=place)
+            raise InvalidInput(
+                f"The keyword {keyword[:60]!r} is not supported here. {_hint(keyword)}", pointer=keyword_pointer
+            )
         if keyword == "pattern":
-            _check_pattern(value, place)
+            _check_pattern(value, keyword_pointer)
         elif keyword == "$schema" and value != _DIALECT:
-            raise InvalidInput("The dialect is JSON Schema 2020-12; leave $schema out.", pointer=place)
-        for inner_pointer, inner in _subschemas(keyword, value, place):
+            raise InvalidInput("The dialect is JSON Schema 2020-12; leave $schema out.", pointer=keyword_pointer)
+        for inner_pointer, inner in _subschemas(keyword, value, keyword_pointer):
             _check_keywords(inner, inner_pointer, depth - 1)
 
 

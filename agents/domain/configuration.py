@@ -201,14 +201,14 @@ class ToolRights(Setting):
 
     def validate(self, value: tuple[tuple[str, ToolRule], ...], pointer: str, installed: Installed) -> None:
         for name, rule in value:
-            place = f"{pointer}/{escape_pointer(name)}"
+            rule_pointer = f"{pointer}/{escape_pointer(name)}"
             if name not in installed.tools:
-                raise InvalidInput(f"There is no tool {name!r}.", pointer=place)
+                raise InvalidInput(f"There is no tool {name!r}.", pointer=rule_pointer)
             arguments = installed.tool_arguments(name)
             # A name that the tool does not have would bind nothing, and nobody would notice.
             if unknown := sorted(rule.argument_names.difference(arguments)):
-                known = ", ".join(sorted(arguments)) or "none"
-                raise InvalidInput(f"{name} has no argument {unknown[0]!r}. It has: {known}.", pointer=place)
+                names = ", ".join(sorted(arguments)) or "none"
+                raise InvalidInput(f"{name} has no argument {unknown[0]!r}. It has: {names}.", pointer=rule_pointer)
 
     def lines(self, value: tuple[tuple[str, ToolRule], ...]) -> list[str]:
         return [line for name, rule in value for line in rule_lines(name, rule)]
@@ -664,6 +664,6 @@ def _parse_members(values: Mapping[str, Any], settings: Mapping[str, Setting], p
     for name in values:
         if name not in settings:
             known_names = ", ".join(sorted(settings))
-            place = f"{pointer}/{escape_pointer(name)}"
-            raise InvalidInput(f"Unknown name {name!r}; known are {known_names}.", pointer=place)
+            name_pointer = f"{pointer}/{escape_pointer(name)}"
+            raise InvalidInput(f"Unknown name {name!r}; known are {known_names}.", pointer=name_pointer)
     return {name: settings[name].parse(value, f"{pointer}/{name}") for name, value in values.items()}

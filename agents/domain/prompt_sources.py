@@ -51,6 +51,8 @@ class PromptSource:
 
 NO_ANSWERS: Final[Mapping[UUID, SourceKind]] = {}
 _WEB_TOOL: Final = "http_fetch"
+# Strangers do not write its results, and still these hold what was remembered of what they wrote.
+_RECALL_TOOL: Final = "recall"
 _TEXTS: Final = {
     SourceKind.CLIENT: "what the client's program added",
     SourceKind.MEMORIES: "a memory",
@@ -75,19 +77,19 @@ def read_sources(
     *,
     trusted_tools: Collection[str],
     answer_sources: Mapping[UUID, SourceKind] = NO_ANSWERS,
-    besides: Iterable[SourceKind] = (),
+    other_kinds: Iterable[SourceKind] = (),
     is_cut: bool = False,
 ) -> PromptSources:
     """The sources of a prompt with this `history`, oldest first and with the question last, and the `work` of its turn
     so far.
 
     `trusted_tools` are the tools whose results strangers have no part in; `answer_sources` has the answers of the agent
-    that were made otherwise than in a plain turn of this session; `besides` are the kinds of low trust of what else is
-    in the prompt. `is_cut`: the session has messages before the history, or its earlier prompts had parts that nobody
-    can tell any more.
+    that were made otherwise than in a plain turn of this session; `other_kinds` are the kinds of low trust of what else
+    is in the prompt. `is_cut`: the session has messages before the history, or its earlier prompts had parts that
+    nobody can tell any more.
     """
     reader = _SourceReader(trusted_tools, may_mix=is_cut)
-    for kind in besides:
+    for kind in other_kinds:
         reader.add(PromptSource(kind))
     for item in history:
         if item.author == "agent":
@@ -121,6 +123,9 @@ class _SourceReader:
             if part["type"] == "tool_result":
                 # Of a tool that runs where the client does.
                 self.add(PromptSource(SourceKind.TOOL, ", ".join(sorted(self._names.get(part["call_id"], {"client"})))))
+            elif part["type"] != "text":
+                # Whatever it is, the person has not typed it.
+                self.add(PromptSource(SourceKind.CLIENT))
         if text := plain_text(parts):
             self.person_texts.append(text)
 
@@ -130,6 +135,8 @@ class _SourceReader:
         for part in parts:
             if part["type"] == "tool_result":
                 called = names.get(part["call_id"], {"unknown"})
+                if _RECALL_TOOL in called:
+                    self.add(PromptSource(SourceKind.MEMORIES))
                 for name in sorted(called - set(self._trusted_tools)):
                     self.add(PromptSource(SourceKind.TOOL, name))
             elif is_earlier and self._may_mix and part["type"] in ("text", "tool_call"):

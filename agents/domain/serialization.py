@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -85,6 +85,21 @@ def approval_shape(approval: Any) -> Shape:
     }
 
 
+def decided_approval_shape(approval: Any) -> Shape:
+    """`approval` is a row of `Approval` that was decided."""
+    return {
+        "approval": str(approval.id),
+        "turn": str(approval.turn_id),
+        "step": approval.step,
+        "call_id": approval.call_id,
+        "tool": approval.tool,
+        "arguments": approval.arguments,
+        "state": str(approval.state),
+        "note": approval.note,
+        "decided_at": moment(approval.decided_at),
+    }
+
+
 def person_name(user: Any) -> str | None:
     """How the users of a session read the name of the operator `user` who answers them; None for nobody."""
     return None if user is None else (user.get_full_name() or SOME_PERSON)
@@ -120,9 +135,11 @@ def calls_shape(calls: Sequence[Mapping[str, Any]], *, completed: bool, fallback
     }
 
 
-def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = None) -> Shape:
+def turn_shape(
+    turn: Any, answer: Any | None = None, *, position: int | None = None, approvals: Iterable[Any] = ()
+) -> Shape:
     """`turn` is a row of `Turn` with the annotation `calls` (see `agents.sessions.access`), `answer` the row of its
-    agent's message if there is one.
+    agent's message if there is one, `approvals` are the rows of its pending ones.
 
     `position` is how many turns of its session come before it, while it is queued.
     """
@@ -139,6 +156,7 @@ def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = N
         "error": turn_error(turn),
         "usage": usage_shape(turn.input_tokens, turn.output_tokens, turn.cost_usd),
         **calls_shape(turn.calls, completed=turn.status == TurnStatus.COMPLETED, fallback=turn.fallback),
+        "approvals": [approval_shape(approval) for approval in approvals],
         "answer": message_shape(answer) if answer is not None else None,
     }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agents.domain.argument_schemas import MAX_VALUES, argument_path, argument_problems, count_values
-from agents.domain.prompt_sources import PromptSources
+from agents.domain.prompt_sources import PromptSource
 from agents.domain.tool_rules import ToolRight, ToolRule
 from agents.domain.verbatim_values import VerbatimTexts
 from foundation import strict_json
@@ -45,11 +45,12 @@ class RightReason:
 @dataclass(frozen=True, slots=True)
 class RightDecision:
     """What happens to a call, and why, if it is not simply run. `arguments` are the canonical ones, the only ones that
-    may run; "" where they are no JSON."""
+    may run; "" where they are no JSON. `values` is how many keys and values they have."""
 
     decision: ToolRight
     reasons: tuple[RightReason, ...] = ()
     arguments: str = ""
+    values: int = 0
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -81,15 +82,17 @@ def hash_arguments(canonical: str) -> str:
 def judge_call(
     rule: ToolRule,
     arguments_text: str,
-    sources: PromptSources,
+    low_trust: Sequence[PromptSource],
+    trusted_texts: VerbatimTexts,
     *,
     tool_schema: Mapping[str, Any],
-    release_texts: Iterable[str] = (),
+    max_values: int = MAX_VALUES,
 ) -> RightDecision:
     """What happens to a call with these arguments, JSON text as a model wrote it.
 
-    `sources` are those of the prompt of the step that made the call, `tool_schema` is the JSON schema of the tool's
-    arguments, `release_texts` are the texts of the release besides. The strictest of all that applies counts.
+    `low_trust` are the sources with low trust in the prompt of the step that made the call, `trusted_texts` are the
+    texts of the release and of the person, `tool_schema` is the JSON schema of the tool's arguments. The strictest of
+    all that applies counts. Arguments with more than `max_values` keys and values fit no schema and are not trusted.
     """
     try:
         canonical = canonical_arguments(arguments_text)
@@ -101,12 +104,12 @@ def judge_call(
     arguments = strict_json.loads(canonical)
     judged = [
         *_judge_right(rule),
-        *_judge_schema(rule, arguments),
-        *_judge_sources(rule, arguments, sources, tool_schema, release_texts),
+        *_judge_schema(rule, arguments, max_values),
+        *_judge_sources(rule, arguments, low_trust, trusted_texts, tool_schema=tool_schema, max_values=max_values),
     ]
     decision = max((right for right, _ in judged), key=_STRICTNESS.__getitem__, default=ToolRight.ALLOW)
     reasons = [_shorten(reason) for right, reason in judged if right is decision]
-    return RightDecision(decision, tuple(reasons[:_MAX_REASONS]), canonical)
+    return RightDecision(decision, tuple(reasons[:_MAX_REASONS]), canonical, count_values(arguments))
 
 
 def _judge_right(rule: ToolRule) -> Iterator[tuple[ToolRight, RightReason]]:
@@ -116,38 +119,41 @@ def _judge_right(rule: ToolRule) -> Iterator[tuple[ToolRight, RightReason]]:
         yield rule.right, RightReason("asks", "the release asks before every call of this tool")
 
 
-def _judge_schema(rule: ToolRule, arguments: Mapping[str, Any]) -> Iterator[tuple[ToolRight, RightReason]]:
+def _judge_schema(
+    rule: ToolRule, arguments: Mapping[str, Any], max_values: int
+) -> Iterator[tuple[ToolRight, RightReason]]:
     if rule.schema is not None:
-        for problem in argument_problems(rule.schema, arguments):
+        for problem in argument_problems(rule.schema, arguments, max_values=max_values):
             yield rule.otherwise.right, RightReason("schema", problem)
 
 
 def _judge_sources(
     rule: ToolRule,
     arguments: Mapping[str, Any],
-    sources: PromptSources,
+    low_trust: Sequence[PromptSource],
+    texts: VerbatimTexts,
+    *,
     tool_schema: Mapping[str, Any],
-    release_texts: Iterable[str],
+    max_values: int,
 ) -> Iterator[tuple[ToolRight, RightReason]]:
-    if not sources.low_trust or not rule.minds_sources:
+    if not low_trust or not rule.minds_sources:
         return
-    where = _join([source.text for source in sources.low_trust])
-    if count_values(arguments) > MAX_VALUES:
+    where = _join([source.text for source in low_trust])
+    if count_values(arguments) > max_values:
         strictest = max(map(rule.untrusted_right, arguments), key=_STRICTNESS.__getitem__)
         yield (
             strictest,
-            RightReason("too_many", f"the arguments have more than {MAX_VALUES:,} values, read after {where}"),
+            RightReason("too_many", f"there are more values than can be judged, and they may come from {where}"),
         )
         return
-    texts = VerbatimTexts([*release_texts, *sources.person_texts])
     schemas = _Schemas([tool_schema, *([rule.schema] if rule.schema is not None else [])])
     for name, item in arguments.items():
         right = rule.untrusted_right(name)
         if right is ToolRight.ALLOW:
             continue
         for path in _untrusted_values({name: item}, schemas, texts):
-            place = argument_path(path)
-            yield right, RightReason("untrusted", f"`{place}` may come from {where}", place)
+            argument = argument_path(path)
+            yield right, RightReason("untrusted", f"`{argument}` may come from {where}", argument)
 
 
 def _untrusted_values(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Final
 
+from agents.domain.argument_schemas import MAX_VALUES
 from agents.domain.model_messages import ToolCall
 from agents.domain.prompt_sources import PromptSources, SourceKind, read_sources
 from agents.domain.steps import StepRecord
 from agents.domain.tool_rights import RightDecision, judge_call, refusal_text
 from agents.domain.tool_rules import ToolRight, ToolRule
+from agents.domain.verbatim_values import VerbatimTexts
 from agents.engine.context import TurnContext, remembers
 from agents.engine.ports import ToolRunner
 from agents.engine.progress import TurnProgress
+
+# Keys and values of all calls of one answer that are judged.
+MAX_BATCH_VALUES: Final = 3_000
 
 
 class CallRights:
@@ -23,16 +30,15 @@ class CallRights:
         self._progress = progress
         self._tools = tools
 
-    def judge(self, calls: Sequence[ToolCall]) -> list[RightDecision | None]:
+    async def judge(self, calls: Sequence[ToolCall]) -> list[RightDecision | None]:
         """What happens to each of these calls, which the model has just made; None where the release has no rule."""
         rules = [self.rule_of(call.name) for call in calls]
-        sources = PromptSources()
-        if any(rule is not None and rule.minds_sources for rule in rules):
-            sources = self._read_sources()
-        return [
-            self._judge_one(call, rule, sources) if rule is not None else None
-            for call, rule in zip(calls, rules, strict=True)
-        ]
+        if all(rule is None for rule in rules):
+            return [None for _ in rules]
+        minds_sources = any(rule is not None and rule.minds_sources for rule in rules)
+        sources = self._read_sources() if minds_sources else PromptSources()
+        # A model chooses how much there is to judge: it is bounded, and still no work for the event loop.
+        return await asyncio.to_thread(self._judge_all, list(zip(calls, rules, strict=True)), sources)
 
     def rule_of(self, tool: str) -> ToolRule | None:
         """The rule for calls of `tool`, if the release lets the agent use it; any other call is none of a tool."""
@@ -49,20 +55,33 @@ class CallRights:
         runs = decision["decision"] == ToolRight.ALLOW or (decision["decision"] == ToolRight.ASK and "pass" in decision)
         return None if runs else refusal_text(decision)
 
-    def _judge_one(self, call: ToolCall, rule: ToolRule, sources: PromptSources) -> RightDecision:
-        specs = self._tools.specs((call.name,))
-        return judge_call(
-            rule,
-            call.arguments,
-            sources,
-            tool_schema=specs[0].parameters if specs else {},
-            release_texts=(self._context.release.instructions,),
-        )
+    def _judge_all(
+        self, calls: Sequence[tuple[ToolCall, ToolRule | None]], sources: PromptSources
+    ) -> list[RightDecision | None]:
+        texts = VerbatimTexts([self._context.release.instructions, *sources.person_texts])
+        decisions: list[RightDecision | None] = []
+        left = MAX_BATCH_VALUES
+        for call, rule in calls:
+            if rule is None:
+                decisions.append(None)
+                continue
+            specs = self._tools.specs((call.name,))
+            decision = judge_call(
+                rule,
+                call.arguments,
+                sources.low_trust,
+                texts,
+                tool_schema=specs[0].parameters if specs else {},
+                max_values=min(left, MAX_VALUES),
+            )
+            left = max(0, left - decision.values)
+            decisions.append(decision)
+        return decisions
 
     def _read_sources(self) -> PromptSources:
         """The sources of the prompt that the model has just answered. What it may have had no room for counts, too."""
         context, client = self._context, self._context.client
-        besides = {
+        other_kinds = {
             SourceKind.CLIENT: bool(client.instructions or client.tools or client.json),
             SourceKind.TASK: bool(context.task),
             SourceKind.MEMORIES: not all(memory.is_trusted for memory in self._progress.memories),
@@ -73,7 +92,7 @@ class CallRights:
             self._progress.parts,
             trusted_tools=self._tools.trusted_names,
             answer_sources=context.answer_sources,
-            besides=[kind for kind, is_there in besides.items() if is_there],
+            other_kinds=[kind for kind, is_there in other_kinds.items() if is_there],
             # Notes and memories of earlier turns are in no message.
             is_cut=context.is_cut or remembers(context.release),
         )

@@ -54,7 +54,7 @@ class ToolCalls:
         await self._enter_alone()
         try:
             # Opened before they are written: a cancellation during the commit then ends them like all others.
-            decisions = zip(calls, self._rights.judge(calls), strict=True)
+            decisions = zip(calls, await self._rights.judge(calls), strict=True)
             steps = self._progress.begin_tools(
                 [(call, self._tools.is_idempotent(call.name), decision) for call, decision in decisions]
             )

@@ -8,13 +8,14 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+import orjson
 import structlog
 from django.http import StreamingHttpResponse
 
 from accounts.actor import Actor
-from agents.domain.events import TERMINAL_EVENTS
+from agents.domain.events import TERMINAL_EVENTS, EventType
 from agents.domain.serialization import error_frame
-from agents.domain.states import TERMINAL
+from agents.domain.states import TERMINAL, WaitReason
 from agents.http.long_responses import LongResponse
 from agents.http.request_spans import SSE, SessionDelivery
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
@@ -173,6 +174,11 @@ class Stream:
         return turn_events, bool(turn_events) and turn_events[-1].type in TERMINAL_EVENTS
 
 
+def waits_for_approval(event: LoggedEvent) -> bool:
+    """Whether the turn of `event` waits for a person's approval from then on."""
+    return event.type == EventType.TURN_WAITING and orjson.loads(event.data)["for"] == WaitReason.APPROVAL
+
+
 def _event_frame(event: LoggedEvent) -> str:
     # One line of data: JSON text has no line breaks of its own.
     return f"id: {event.seq}\nevent: {event.type}\ndata: {event_json(event)}\n\n"
@@ -184,9 +190,10 @@ def _error_frame_bytes(error: BandstandError) -> bytes:
 
 
 async def wait_until_terminal(
-    long: LongResponse, *, session_id: UUID, turn_id: UUID, after: int, seconds: float
-) -> None:
-    """Return when the turn's end is in the log, when its events were compacted, or after `seconds`.
+    long: LongResponse, *, session_id: UUID, turn_id: UUID, after: int, seconds: float, or_approval: bool = False
+) -> int | None:
+    """Return None when the turn's end is in the log, when its events were compacted, or after `seconds`; with
+    `or_approval` also when it begins to wait for a person's approval: the seq of that event.
 
     Raises `Unauthenticated` and `NotFound` when the client loses its rights meanwhile.
     """
@@ -198,8 +205,12 @@ async def wait_until_terminal(
             item: Any = await subscription.get(remaining)
             long.check()
             if item is None or isinstance(item, Resync):
-                return
-            if any(event.turn == turn_text and event.type in TERMINAL_EVENTS for event in item):
-                return
+                return None
+            for event in item:
+                if event.turn == turn_text and event.type in TERMINAL_EVENTS:
+                    return None
+                if event.turn == turn_text and or_approval and waits_for_approval(event):
+                    return int(event.seq)
+        return None
     finally:
         subscription.close()

@@ -80,14 +80,20 @@ CALLS: Final = Rollup(
 
 # Models invent tools: a name that the release does not have does not become a key, for keys stay, and there is no end
 # of such names. `covered` is the time in which no earlier step was open, too. When a call was repeated or has waited,
-# its row does not say when it was sent, and its first token came at its end at the latest.
+# its row does not say when it was sent, and its first token came at its end at the latest. `asked`: when a person
+# decided about the call and when it was made then; the time up to there is nobody's, and one of those that were asked
+# for together (`started_at`) has it as `waited`.
 _STEPS: Final = """
     SELECT p.kind AS operation, p.finished_at AS step_ended_at, p.input_tokens AS step_input_tokens,
            CASE WHEN p.kind <> 'tool' OR t.tools ? p.name THEN p.name ELSE '' END AS name,
            p.output_tokens AS step_output_tokens, p.cost_usd AS step_cost_usd,
            CASE WHEN p.status = 'done' THEN '' WHEN p.error_class = '' THEN 'unknown' ELSE p.error_class END
                AS step_error_class,
-           greatest(0, date_part('epoch', p.finished_at - p.started_at)) AS step_seconds,
+           greatest(0, date_part('epoch', p.finished_at - CASE WHEN p.asked IS NULL THEN p.started_at
+                                                               ELSE coalesce(p.asked[2], p.finished_at) END))
+               AS step_seconds,
+           CASE WHEN p.asked IS NOT NULL AND row_number() OVER together = 1
+                THEN greatest(0, date_part('epoch', max(p.asked[1]) OVER together - p.started_at)) END AS waited,
            greatest(0, date_part('epoch', p.finished_at - greatest(p.started_at, max(p.finished_at) OVER (
                ORDER BY p.started_at, p.number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)))) AS covered,
            (p.details ->> 'first_token_seconds')::float8 AS step_first_token,
@@ -99,11 +105,19 @@ _STEPS: Final = """
            100 * coalesce(p.input_tokens,
                           (SELECT sum(n.value::int) FROM jsonb_each_text(p.details #> '{context,tokens}') n))::float8
                / nullif((p.details #>> '{context,window}')::float8, 0) AS context_percent
-    FROM agents_step p WHERE p.turn_id = t.id AND p.finished_at IS NOT NULL
+    FROM (
+        SELECT p.*, CASE WHEN p.details #>> '{right,decision}' = 'ask' THEN (
+            SELECT ARRAY[a.decided_at, a.used_at] FROM agents_approval a WHERE a.turn_id = t.id AND a.step = p.number
+        ) END AS asked
+        FROM agents_step p WHERE p.turn_id = t.id AND p.finished_at IS NOT NULL
+        OFFSET 0
+    ) p
+    WINDOW together AS (PARTITION BY p.asked IS NULL, p.started_at ORDER BY p.number
+                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
     OFFSET 0
 """
 _TURN: Final = (
-    "t.id, t.agent_id, t.release_id, t.status, t.error_class, t.ended_at, t.seconds, t.queue, t.input_tokens, "
+    "t.id, t.agent_id, t.release_id, t.status, t.error_class, t.ended_at, t.whole_seconds, t.queue, t.input_tokens, "
     "t.output_tokens, t.cost_usd, t.fallback, t.queued_at"
 )
 
@@ -119,7 +133,7 @@ def _facts(turns: str) -> str:
     return f"""
 t AS (
     SELECT t.id, r.agent_id, t.release_id, t.status, t.error_class, t.finished_at AS ended_at, t.queued_at, t.epoch,
-           greatest(0, date_part('epoch', t.finished_at - t.queued_at)) AS seconds,
+           greatest(0, date_part('epoch', t.finished_at - t.queued_at)) AS whole_seconds,
            CASE WHEN t.started_at IS NOT NULL THEN greatest(0, date_part('epoch', t.started_at - t.queued_at))
            END AS queue, t.input_tokens, t.output_tokens, t.cost_usd, t.fallback, r.configuration -> 'tools' AS tools
     FROM agents_turn t JOIN agents_release r ON r.id = t.release_id
@@ -137,7 +151,8 @@ t AS (
     SELECT f.*, {_BUCKET.format("seconds")} AS seconds_bucket, {_BUCKET.format("queue")} AS queue_bucket,
            {_BUCKET.format("first_token")} AS first_token_bucket, {_BUCKET.format("added")} AS added_bucket
     FROM (
-        SELECT {_TURN}, greatest(0, t.seconds - coalesce(sum(t.covered), 0)) AS added,
+        SELECT {_TURN}, greatest(0, t.whole_seconds - coalesce(sum(t.waited), 0)) AS seconds,
+               greatest(0, t.whole_seconds - coalesce(sum(t.covered), 0)) AS added,
                CASE WHEN min(t.first_token_at) IS NOT NULL
                     THEN greatest(0, date_part('epoch', min(t.first_token_at) - t.queued_at)) END AS first_token
         FROM s t GROUP BY {_TURN}

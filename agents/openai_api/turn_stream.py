@@ -12,6 +12,7 @@ from accounts.actor import Actor
 from agents.domain.events import TERMINAL_EVENTS, EventType
 from agents.domain.states import WaitReason
 from agents.http.long_responses import LongResponse
+from agents.http.streams import waits_for_approval
 from agents.openai_api.errors import ApprovalRequired
 from agents.relay import LoggedEvent, Resync, get_hub
 from agents.sessions import CompletionResult, access_session, read_completion_result
@@ -132,7 +133,7 @@ class TurnFollower:
         result: CompletionResult | None = None
         for event in events:
             if event.turn != self._turn:
-                if self._is_behind and _waits_for_approval(event):
+                if self._is_behind and waits_for_approval(event):
                     await self._read_result()
                 continue
             if event.type in TERMINAL_EVENTS:
@@ -160,7 +161,7 @@ class TurnFollower:
             self._restarted = self._restarted or self._has_text
         elif event.type == EventType.TURN_STARTED:
             self._is_behind = False
-        elif _waits_for_approval(event):
+        elif waits_for_approval(event):
             # Raises unless the approval was decided meanwhile; then the following events show it.
             await self._read_result()
 
@@ -181,10 +182,6 @@ class TurnFollower:
         if result.wait_reason is WaitReason.APPROVAL or result.approvals:
             raise ApprovalRequired(result.approvals)
         return result
-
-
-def _waits_for_approval(event: LoggedEvent) -> bool:
-    return event.type == EventType.TURN_WAITING and orjson.loads(event.data)["for"] == WaitReason.APPROVAL
 
 
 def response_headers(session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import (
     BooleanField,
     Count,
+    Exists,
     ExpressionWrapper,
     IntegerField,
     OuterRef,
@@ -20,8 +21,9 @@ from django.db.models.functions import Coalesce, JSONObject
 
 from accounts.actor import Actor, Scope
 from accounts.permissions import require_permission
+from agents.domain.approvals import ApprovalState
 from agents.domain.states import StepKind, StepStatus
-from agents.models import AgentSession, Message, Step, Turn
+from agents.models import AgentSession, Approval, Message, Step, Turn
 from agents.permissions.agents import visible_agent_filter
 from foundation.errors import NotFound, Unauthenticated
 
@@ -46,14 +48,15 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
     """A turn of one of the actor's sessions, with that session, with `position`: the number of open turns of the
-    session before it, and with `calls`: see `MODEL_CALLS`. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
+    session before it, with `asks`: see `ASKS`, and with `calls`: see `MODEL_CALLS`. Raises `NotFound`, `Forbidden`,
+    `Unauthenticated`."""
     user_id = _require_reader(actor)
     turn = (
         Turn.objects.filter(
             visible_agent_filter(user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=user_id
         )
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
-        .annotate(position=_POSITION, calls=MODEL_CALLS)
+        .annotate(position=_POSITION, asks=ASKS, calls=MODEL_CALLS)
         .first()
     )
     if turn is None:
@@ -109,6 +112,9 @@ MODEL_CALLS = ArraySubquery(
         )
     )
 )
+
+# Whether calls of a turn wait for a person.
+ASKS = Exists(Approval.objects.filter(turn=OuterRef("pk"), state=ApprovalState.PENDING))
 
 _OPEN = Turn.objects.filter(agent_session=OuterRef("agent_session"), finished_at__isnull=True)
 _POSITION = Coalesce(

@@ -16,7 +16,7 @@ from accounts.permissions import require_permission
 from agents.domain.approvals import LONGEST_PASS_SECONDS, ApprovalState, Decider, Decision
 from agents.journal.approval_writes import decide_locked
 from agents.journal.locked_writes import lock_session
-from agents.models import Agent, AgentSession, Approval, ApprovalPass
+from agents.models import Agent, AgentSession, Approval, ApprovalPass, Turn
 from agents.permissions.agents import visible_agent_filter
 from agents.permissions.role_permissions import DECIDE_APPROVAL, GRANT_APPROVAL
 from agents.permissions.transcripts import require_transcript
@@ -28,7 +28,7 @@ MAX_NOTE = 1000
 MAX_PASS_REASON = 200
 
 
-class ApprovalDecided(Conflict):
+class AlreadyDecided(Conflict):
     """This call was decided already."""
 
     code = "approval_decided"
@@ -59,7 +59,7 @@ def decide_approval(
     session decides the rest, which is audited. `turn_id`, if there is one, is the turn it must be of. `note` is said to
     the model with a refusal.
 
-    The first decision counts: a repeat of it returns the same approval and changes nothing. Raises `ApprovalDecided`
+    The first decision counts: a repeat of it returns the same approval and changes nothing. Raises `AlreadyDecided`
     for another one or one that is too late, `NotFound`, `Forbidden`, `Unauthenticated`, `InvalidInput`.
     """
     note = _clean_text(note, MAX_NOTE, "/note")
@@ -74,7 +74,7 @@ def decide_approval(
             return approval
         approval.refresh_from_db()
     if approval.state != decision.state:
-        raise ApprovalDecided(_OUTCOMES[ApprovalState(approval.state)])
+        raise AlreadyDecided(_OUTCOMES[ApprovalState(approval.state)])
     return approval
 
 
@@ -101,6 +101,11 @@ def _access_approval(actor: Actor, approval_id: UUID, turn_id: UUID | None, *, a
             rule="decider",
         )
     return approval
+
+
+def pending_approvals(turn: Turn) -> QuerySet[Approval]:
+    """The calls of a turn that wait for a person, in their order."""
+    return Approval.objects.filter(turn=turn, state=ApprovalState.PENDING).order_by("step")
 
 
 def pending_approvals_for(session: AgentSession) -> QuerySet[Approval]:

@@ -19,7 +19,7 @@ from agents.domain.states import TERMINAL, Priority, TurnStatus
 from agents.journal.locked_writes import visible_parts
 from agents.journal.queries import consistent_snapshot
 from agents.models import AgentSession, Approval, Handoff, Message, Turn
-from agents.sessions.access import access_session
+from agents.sessions.access import ASKS, access_session
 from agents.sessions.messages import session_messages
 from foundation.page_size import PAGE_BYTES
 
@@ -65,14 +65,16 @@ def build_snapshot(session: AgentSession, *, limit: int = SNAPSHOT_MESSAGES) -> 
 def snapshot_turns(session: AgentSession, questions: Mapping[UUID | None, UUID]) -> dict[str, Any]:
     """By id: the turns that are open, and those in `questions` (question ids by turn id) that did not complete."""
     visible = Q(pk__in=[turn for turn in questions if turn]) | ~Q(status__in=TERMINAL)
-    rows = Turn.objects.filter(visible, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
+    turns = Turn.objects.filter(visible, agent_session=session).exclude(status=TurnStatus.COMPLETED)
+    rows = turns.annotate(asks=ASKS).order_by("ordinal")
     missing = [turn.pk for turn in rows if turn.pk not in questions]
     elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER) if missing else []
     questions = {**questions, **{message.turn_id: message.pk for message in elsewhere}}
     approvals = defaultdict[UUID, list[Approval]](list)
-    is_open = [turn.pk for turn in rows if TurnStatus(turn.status) not in TERMINAL]
-    for approval in Approval.objects.filter(turn__in=is_open, state=ApprovalState.PENDING).order_by("id"):
-        approvals[approval.turn_id].append(approval)
+    asking = [turn.pk for turn in rows if turn.asks]
+    if asking:
+        for approval in Approval.objects.filter(turn__in=asking, state=ApprovalState.PENDING).order_by("id"):
+            approvals[approval.turn_id].append(approval)
     return {str(turn.pk): snapshot_turn(turn, questions[turn.pk], approvals[turn.pk]) for turn in rows}
 
 

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from agents.domain.model_messages import ToolSpec
 from agents.domain.states import PARKED
-from agents.models import Event, Step, Turn
+from agents.models import Approval, Event, Step, Turn
 from agents.tools.toolbox import installed_tools
 from foundation.clock import now
 from monitoring.spans.reading import StoredSpan, spans_of_turn
 from monitoring.trace.summary import TraceSummary, summarize
-from monitoring.trace.timeline import TIMELINE_EVENTS, Timeline, TurnEvent, make_timeline
+from monitoring.trace.timeline import TIMELINE_EVENTS, AskedCall, Timeline, TurnEvent, make_timeline
 
 # Of a turn that was claimed again and again.
 _MAX_EVENTS: Final = 200
@@ -57,11 +57,11 @@ class Trace:
 
 
 def read_trace(turn: Turn) -> Trace:
-    """The trace of `turn`: three statements at most."""
+    """The trace of `turn`: three statements at most, and one more where a person was asked about a call."""
     moment = now()
     steps = list(Step.objects.filter(turn=turn).order_by("number"))
     spans = spans_of_turn(turn.pk, turn.queued_at, turn.finished_at)
-    timeline = make_timeline(turn, steps, _read_events(turn), spans, now=moment)
+    timeline = make_timeline(turn, steps, _read_events(turn), spans, now=moment, approvals=_read_approvals(turn, steps))
     return Trace(turn, steps, spans, timeline, summarize(turn, timeline, now=moment))
 
 
@@ -74,6 +74,13 @@ def _read_events(turn: Turn) -> list[TurnEvent]:
         agent_session=turn.agent_session_id, turn=turn, type__in=sorted(TIMELINE_EVENTS)
     ).order_by("seq")
     return [TurnEvent(*row) for row in rows.values_list("type", "at")[:_MAX_EVENTS]]
+
+
+def _read_approvals(turn: Turn, steps: Sequence[Step]) -> dict[int, AskedCall]:
+    if not any(step.details.get("right", {}).get("decision") == "ask" for step in steps):
+        return {}
+    rows = Approval.objects.filter(turn=turn).values_list("step", "decided_at", "used_at")
+    return {step: AskedCall(decided_at, used_at) for step, decided_at, used_at in rows}
 
 
 @cache

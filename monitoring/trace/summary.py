@@ -14,8 +14,8 @@ from monitoring.trace.timeline import PartKind, Timeline, TimelinePart
 
 # Where parts overlap, the first of these has the time: what runs inside of another part is what one waits for.
 _PRECEDENCE: Final = (
-    PartKind.MODEL, PartKind.TOOL, PartKind.RECALL, PartKind.FALLBACK, PartKind.PAUSE, PartKind.WAIT, PartKind.QUEUE,
-    PartKind.CONTEXT, PartKind.ADMISSION, PartKind.OTHER, PartKind.DELIVERY,
+    PartKind.MODEL, PartKind.TOOL, PartKind.RECALL, PartKind.FALLBACK, PartKind.PAUSE, PartKind.APPROVAL, PartKind.WAIT,
+    PartKind.QUEUE, PartKind.CONTEXT, PartKind.ADMISSION, PartKind.OTHER, PartKind.DELIVERY,
 )  # fmt: skip
 KIND_LABELS: Final[Mapping[PartKind, str]] = {
     PartKind.ADMISSION: "taking the message",
@@ -27,6 +27,7 @@ KIND_LABELS: Final[Mapping[PartKind, str]] = {
     PartKind.TOOL: "tools",
     PartKind.FALLBACK: "fallbacks",
     PartKind.WAIT: "waiting without a runner",
+    PartKind.APPROVAL: "waiting for a person's approval",
     PartKind.DELIVERY: "delivery",
     PartKind.OTHER: "other parts",
 }

@@ -37,6 +37,7 @@ class PartKind(StrEnum):
     TOOL = "tool"
     FALLBACK = "fallback"
     WAIT = "wait"
+    APPROVAL = "approval"
     DELIVERY = "delivery"
     OTHER = "other"
 
@@ -70,6 +71,17 @@ class TurnEvent:
 
     type: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AskedCall:
+    """When a person decided about the call of a step, and when it was made then; None: not yet, or never."""
+
+    decided_at: datetime | None
+    used_at: datetime | None
+
+
+_NOBODY_ASKED: Final[Mapping[int, AskedCall]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +122,16 @@ class Timeline:
 
 
 def make_timeline(
-    turn: Turn, steps: Sequence[Step], events: Iterable[TurnEvent], spans: Iterable[RecordedSpan], *, now: datetime
+    turn: Turn,
+    steps: Sequence[Step],
+    events: Iterable[TurnEvent],
+    spans: Iterable[RecordedSpan],
+    *,
+    now: datetime,
+    approvals: Mapping[int, AskedCall] = _NOBODY_ASKED,
 ) -> Timeline:
-    """The timeline of `turn`; `steps` and `events` are its own, in their order."""
+    """The timeline of `turn`; `steps` and `events` are its own, in their order, and `approvals` the calls among its steps,
+    by their numbers, about which a person was asked."""
     end = turn.finished_at or now
     recorded = [_span_part(span) for span in spans]
     span_kinds = {part.kind for part in recorded}
@@ -127,7 +146,10 @@ def make_timeline(
         claim = max((at for at in claims if at <= sent_at), default=step.started_at)
         is_first = claim not in seen_claims
         seen_claims.add(claim)
-        parts += _step_parts(step, end, claim=claim if is_first else None, span_kinds=span_kinds)
+        if (call := approvals.get(step.number)) is not None:
+            parts += _asked_parts(step, call, end)
+        else:
+            parts += _step_parts(step, end, claim=claim if is_first else None, span_kinds=span_kinds)
     parts.sort(key=lambda part: (part.started_at, part.ended_at))
     first = min((part.started_at for part in parts), default=turn.queued_at)
     last = max((part.ended_at for part in parts), default=end)
@@ -203,6 +225,20 @@ def _step_parts(
         first_token_at=None if first is None else min(sent_at + timedelta(seconds=first), ended_at),
         step=step,
     )
+
+
+def _asked_parts(step: Step, call: AskedCall, end: datetime) -> Iterator[TimelinePart]:
+    """The time in which a person was asked about a call, and the call itself, if it was made."""
+    is_open = call.decided_at is None
+    yield TimelinePart(
+        PartKind.APPROVAL, step.name, step.started_at, call.decided_at or step.finished_at or end, is_open=is_open
+    )
+    if call.used_at is not None:
+        failed = step.status in {StepStatus.FAILED, StepStatus.UNKNOWN}
+        is_open = step.finished_at is None
+        yield TimelinePart(
+            PartKind.TOOL, step.name, call.used_at, step.finished_at or end, failed=failed, is_open=is_open, step=step
+        )
 
 
 def _sent_at(step: Step, ended_at: datetime) -> datetime:

@@ -76,6 +76,8 @@ def _label(part: TimelinePart) -> str:
     if part.step is not None:
         return f"{part.step.number}. {part.name}"
     transport = (part.attributes or {}).get("bandstand.transport", "")
+    if part.kind is PartKind.APPROVAL:
+        return f"{KIND_LABELS[part.kind]}, {part.name}"
     if part.kind is PartKind.OTHER:
         return part.name
     label = KIND_LABELS[part.kind].removeprefix("the ")

@@ -63,7 +63,7 @@ class KeysetChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         cursor = request.GET.get(BEFORE)
         try:
-            rows = self.after_place(self.queryset, cursor) if cursor else self.queryset
+            rows = self.filter_after(self.queryset, cursor) if cursor else self.queryset
             with custom_plan():
                 keys = list(self.newest_keys(self.ordered(rows), self.list_per_page + 1))
         except (ValueError, ValidationError) as error:
@@ -76,7 +76,7 @@ class KeysetChangeList(ChangeList):
         rows = self.model_admin.annotate(self.apply_select_related(self.root_queryset).filter(pk__in=keys))
         rows_by_key = {row.pk: row for row in rows}
         self.result_list = [rows_by_key[key] for key in keys if key in rows_by_key]
-        self.older = self.get_query_string({BEFORE: self.place(keys[-1])}) if more else None
+        self.older = self.get_query_string({BEFORE: self.make_cursor(keys[-1])}) if more else None
         self.model_admin.complete(request, self.result_list)
         self.result_count = Matching(len(keys) + more)
         # Equal to `result_count`, so that the templates do not show a number of results.
@@ -90,11 +90,11 @@ class KeysetChangeList(ChangeList):
         """`rows` in the order of the list."""
         return rows.order_by("-pk")
 
-    def after_place(self, rows: QuerySet[Any], place: str) -> QuerySet[Any]:
-        """Those of `rows` that come after `place`. Raises `ValueError` or `ValidationError` for what is none."""
-        return rows.filter(pk__lt=place)
+    def filter_after(self, rows: QuerySet[Any], cursor: str) -> QuerySet[Any]:
+        """Those of `rows` that come after `cursor`. Raises `ValueError` or `ValidationError` for what is none."""
+        return rows.filter(pk__lt=cursor)
 
-    def place(self, last: Any) -> str:
+    def make_cursor(self, last: Any) -> str:
         """The place at which a page ends whose last key is `last`. Called when its rows were read."""
         return str(last)
 

@@ -105,5 +105,5 @@ def _badge(entry: Entry) -> dict[str, Any]:
     """The place of the entry's number: filled by the page, so that no page waits for it."""
     if not entry.count:
         return {}
-    place = format_html('<span class="bs-nav-count" data-count="{}"></span>', reverse(entry.count))
-    return {"badge": place, "badge_variant": "warning"}
+    badge = format_html('<span class="bs-nav-count" data-count="{}"></span>', reverse(entry.count))
+    return {"badge": badge, "badge_variant": "warning"}

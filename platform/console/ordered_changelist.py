@@ -28,9 +28,9 @@ class OrderedKeysetChangeList(KeysetChangeList):
         names, descending = self._columns
         return rows.order_by(*(f"-{name}" if descending else name for name in names))
 
-    def after_place(self, rows: QuerySet[Any], place: str) -> QuerySet[Any]:
+    def filter_after(self, rows: QuerySet[Any], cursor: str) -> QuerySet[Any]:
         names, descending = self._columns
-        texts = place.split(_SEPARATOR)
+        texts = cursor.split(_SEPARATOR)
         if len(texts) != len(names):
             raise ValidationError("This is no place in the list.")
         values = [self._value(name, text) for name, text in zip(names, texts, strict=True)]
@@ -38,7 +38,7 @@ class OrderedKeysetChangeList(KeysetChangeList):
         lookup = LessThan if descending else GreaterThan
         return rows.filter(Q(lookup(_row(*map(F, names)), _row(*values))))
 
-    def place(self, last: Any) -> str:
+    def make_cursor(self, last: Any) -> str:
         row = next((row for row in reversed(self.result_list) if row.pk == last), None)
         row = row or self.root_queryset.filter(pk=last).first()
         names, _ = self._columns

@@ -91,6 +91,32 @@ PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+# With people who wait, whom no other picture has.
+INBOX_PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "inbox": ("oscar", "agents/handoff/", {}),
+    "inbox-conversation": ("oscar", "agents/handoff/{waiting}/change/", {}),
+    "inbox-phone": ("oscar", "agents/handoff/{answered}/change/", NARROW),
+    "inbox-approval": ("oscar", "agents/approval/", {}),
+}
+
+
+async def take_inbox_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
+    """`console-<name>.png` of the pages of the inbox."""
+    stack.seed("tests.browser.inbox_seed")
+    for name, (who, path, options) in INBOX_PICTURES.items():
+        visitor = await Visitor.arrive(browser, stack, who, **options)
+        console = await Console.open(visitor)
+        await console.go(path)
+        if name == "inbox-approval":
+            await console.page.get_by_role("link", name="calculator").first.click()
+            await console.page.get_by_role("link", name="Decide").click()
+            await expect(console.page.locator(".bs-call")).to_be_visible()
+        # The number comes after the page; on a phone it is behind the menu.
+        await expect(console.page.locator("[data-count]")).not_to_be_empty()
+        await _shoot(console, folder / f"console-{name}.png")
+        await visitor.context.close()
+
+
 async def take_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
     """`console-<name>.png` of each page above, and of two builders who saved the same draft."""
     stack.seed(*FURNITURE)
@@ -108,6 +134,7 @@ async def take_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
     console = await second_to_save(visitor, "Answer in one sentence.", "Answer in two sentences.")
     await _shoot(console, folder / "console-conflict.png")
     await visitor.context.close()
+    await take_inbox_pictures(browser, stack, folder)
 
 
 async def open_rights(console: Console) -> None:

@@ -34,18 +34,17 @@ def _carry_out(actor: Any, *, verb: str, session: str, **options: Any) -> None:
     from agents.sessions import handoff_control, operator_duty
     from agents.sessions.approvals import decide_approval, pending_approvals_for
 
-    session_id = UUID(session) if session else None
     match verb:
         case "on_duty":
             operator_duty.go_on_duty(actor)
         case "off_duty":
             operator_duty.go_off_duty(actor)
         case "decide":
-            [approval] = pending_approvals_for(AgentSession.objects.get(pk=session_id))
+            [approval] = pending_approvals_for(AgentSession.objects.get(pk=session))
             decision = Decision(options.pop("decision"))
             decide_approval(actor, approval_id=approval.pk, decision=decision, as_operator=True, **options)
         case _:
-            getattr(handoff_control, verb)(actor, session_id=session_id, **options)
+            getattr(handoff_control, verb)(actor, session_id=UUID(session), **options)
 
 
 if __name__ == "__main__":

@@ -32,3 +32,29 @@ async def test_a_key_is_made_copied_and_revoked(arrive: Arrive, options: dict[st
     await page.get_by_role("button", name="Revoke the key a report").first.click()
     await expect(page.get_by_role("status")).to_have_text("The key a report is revoked.")
     assert await chat.violations() == []
+
+
+_REMEMBER = """
+async (count) => {
+  const { addMemory } = await import("/static/bandstand/memories/api.js");
+  for (let number = 0; number < count; number += 1) await addMemory(`The box number ${number} stands in the cellar`);
+}
+"""
+
+
+async def test_a_corrected_memory_keeps_its_place_and_the_focus(arrive: Arrive) -> None:
+    chat = await (await arrive("ada", **NARROW)).chat()
+    page = chat.page
+    await page.goto(f"{chat.base}/memories/")
+    await page.evaluate(_REMEMBER, 12)
+    await page.reload()
+    tenth = page.locator(".memory").nth(9)
+    await tenth.get_by_role("button", name=re.compile("^Correct")).press("Enter")
+    await tenth.locator("textarea").fill("The box is empty")
+    scrolled = await page.evaluate("scrollY")
+    assert scrolled > 0
+    await tenth.get_by_role("button", name="Save").press("Enter")
+    await expect(tenth.locator(".memory__text")).to_have_text("The box is empty")
+    await expect(tenth.get_by_role("button", name="Correct: The box is empty")).to_be_focused()
+    assert abs(await page.evaluate("scrollY") - scrolled) < 60  # the form was higher than the text
+    await expect(page.locator(".memory")).to_have_count(12)

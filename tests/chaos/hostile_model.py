@@ -167,10 +167,12 @@ def report(turns: int, *, spoiled: bool) -> list[str]:
         return [] if wrong else ["without rights nothing was noticed: the harness is blind"]
     findings = [f"{len(wrong)} executions that the release does not allow"] if wrong else []
     findings += [f"{slug}: nothing has run" for slug in ("bounded", "sources", "sources-asking") if not passed[slug]]
+    # An attack of 60,000 characters uses up the output tokens of its turn.
+    ends_well = {"completed", "limit_reached"}
     findings += [
         f"{slug}: {dict(ends)}"
         for slug, ends in round_.ends.items()
-        if not ends.keys() <= ({"completed", "waiting"} if "ask" in slug else {"completed"})
+        if not ends.keys() <= (ends_well | {"waiting"} if "ask" in slug else ends_well)
     ]
     return findings
 

@@ -9,7 +9,7 @@ from agents.engine.call_rights import CallRights
 from agents.tools import tool
 
 
-def _judge(_: CallRights, calls: Any) -> list[None]:
+async def _judge(_: CallRights, calls: Any) -> list[None]:
     return [None for _ in calls]
 
 

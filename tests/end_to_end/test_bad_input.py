@@ -22,6 +22,7 @@ from django.db import connection, connections
 from django.test import override_settings
 
 from accounts.roles import Role
+from agents.models import Turn
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from agents.sessions.turn_schedules import create_schedule
@@ -35,6 +36,7 @@ from memory.working_memory import add_item
 from memory.writing import remember
 from ratelimits import limiter
 from rest.schema.declarations import declared
+from tests.support.approvals import pending_approval
 from tests.support.bad_input import (
     BODIES,
     EVERY_LIST_QUERIES,
@@ -93,6 +95,7 @@ class World:
             "task_id": str(add_item(working, WorkingKind.TASK, "Pack.").pk),
             "session_id": str(session.pk),
             "turn_id": str(accepted.turn_id),
+            "approval_id": str(pending_approval(Turn.objects.get()).pk),
             "message_id": str(accepted.message_id),
             "schedule_id": str(create_schedule(self.owner.actor, text="Hi", agent_slug="demo", cron="0 8 * * *").pk),
             "slug": "demo",

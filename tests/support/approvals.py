@@ -52,6 +52,23 @@ def wait_for_person(ada: Conversation, *steps: int, **options: Any) -> Claim:
     return work
 
 
+def pending_approval(turn: Turn) -> Approval:
+    """The row of a call that waits, without a runner that has asked."""
+    return Approval.objects.create(
+        turn=turn,
+        agent_session=turn.agent_session,
+        agent_id=turn.agent_session.agent_id,
+        step=2,
+        call_id="c2",
+        tool="mail",
+        arguments=ARGUMENTS,
+        arguments_hash=hashlib.sha256(ARGUMENTS.encode()).digest(),
+        reasons=["it asks"],
+        decider=Decider.USER,
+        expires_at=FAR_AHEAD,
+    )
+
+
 def approval_of(ada: Conversation, step: int = 2) -> Approval:
     """The newest approval of a step of this number."""
     return Approval.objects.filter(agent_session=ada.session_id, step=step).latest("id")

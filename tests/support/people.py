@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
+from django.db import transaction
 
 from accounts.actor import ALL_SCOPES, Actor, Scope
 from accounts.api_keys import create_api_key
@@ -24,7 +25,8 @@ OFFLINE = AgentConfiguration(model_chain=("offline:",)).dump()
 def person(name: str, *roles: Role) -> User:
     """An account with these roles."""
     user = User.objects.create(username=name, password=_hashed())
-    user.groups.set(Group.objects.filter(name__in=roles))
+    if roles:
+        user.groups.set(Group.objects.filter(name__in=roles))
     return user
 
 
@@ -39,10 +41,12 @@ def key_of(user: User, scopes: Iterable[Scope] = ALL_SCOPES, expires_at: datetim
     return create_api_key(Actor.system("tests"), user=user, name="test", scopes=scopes, expires_at=expires_at)[1]
 
 
+@transaction.atomic
 def agent(slug: str = "demo", *, groups: Iterable[Group] = (), tools: Iterable[str] = ()) -> Agent:
     """A published agent on the offline model."""
     made = Agent.objects.create(slug=slug, name=slug.title())
-    made.groups.set(groups)
+    if members := list(groups):
+        made.groups.set(members)
     AgentDraft.objects.create(agent=made, configuration=OFFLINE | {"tools": list(tools)})
     publish(Actor.system("tests"), agent_id=made.pk, expected_version=1)
     made.refresh_from_db()

@@ -15,8 +15,7 @@ from accounts.actor import Actor
 from accounts.models import User
 from agents.admin.inbox.inbox_labels import operator_name
 from agents.domain.handoffs import HandoffPriority, HandoffState
-from agents.models import AgentSession, Handoff, OperatorDuty
-from agents.permissions.transcripts import can_read_transcript
+from agents.models import Agent, AgentSession, Handoff, OperatorDuty
 from agents.sessions import handoff_control as control
 from console.widgets import Select, Textarea
 from foundation.clock import now
@@ -69,11 +68,10 @@ class AssignForm(forms.Form):
 
     def __init__(self, *args: Any, handoff: Handoff, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        people = {duty.user_id: duty.user for duty in operators_on_duty()}
+        people = {duty.user_id: duty.user for duty in operators_on_duty(handoff.agent_session.agent)}
         if handoff.assignee is not None:
             people[handoff.assignee.pk] = handoff.assignee
-        agent = handoff.agent_session.agent
-        choices = [(key, operator_name(user)) for key, user in people.items() if can_read_transcript(user, agent)]
+        choices = [(key, operator_name(user)) for key, user in people.items()]
         field: Any = self.fields["assignee"]
         field.choices = [("", "whoever comes"), *choices]
 
@@ -84,9 +82,13 @@ class DutyForm(forms.Form):
     hours = forms.TypedChoiceField(label="I am there for", choices=_HOURS, coerce=int, widget=Select, initial=8)
 
 
-def operators_on_duty() -> QuerySet[OperatorDuty]:
-    """Who is on duty now, with their users; the one who goes last is the last."""
-    return OperatorDuty.objects.filter(until__gt=now(), user__is_active=True).select_related("user").order_by("until")
+def operators_on_duty(agent: Agent | None = None) -> QuerySet[OperatorDuty]:
+    """Who is on duty now, with their users; the one who goes last is the last. With `agent`, those of its groups, if it
+    has any."""
+    duties = OperatorDuty.objects.filter(until__gt=now(), user__is_active=True)
+    if agent is not None and (groups := list(agent.groups.values_list("pk", flat=True))):
+        duties = duties.filter(user__groups__in=groups).distinct()
+    return duties.select_related("user").order_by("until", "pk")
 
 
 @dataclass(frozen=True, slots=True)

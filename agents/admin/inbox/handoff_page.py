@@ -72,6 +72,7 @@ def handoff_page(request: HttpRequest, model_admin: ModelAdmin[Any], handoff: Ha
         readable=True,
         **transcript_context(request, session, readable=True) | {"handoff": handoff},
         **context,
+        forms=_forms(handoff),
         version=_version(context),
         reply_key=uuid4(),
         seq=session.next_seq - 1,
@@ -89,11 +90,9 @@ def live_handoff(request: HttpRequest, handoff: Handoff) -> HttpResponse:
     version = _version(context)
     if isinstance(changes, HttpResponse) and request.GET.get("parts") == version:
         return changes
-    shown = {
-        name: render_to_string(f"console/handoff_{name}.html", {**context, "handoff": handoff}, request=request)
-        for name in _PARTS
-    }
-    return JsonResponse({**(changes if isinstance(changes, dict) else {}), "parts": shown, "version": version})
+    context |= {"handoff": handoff, "forms": _forms(handoff)}
+    parts = {name: render_to_string(f"console/handoff_{name}.html", context, request=request) for name in _PARTS}
+    return JsonResponse({**(changes if isinstance(changes, dict) else {}), "parts": parts, "version": version})
 
 
 def _context(request: HttpRequest, handoff: Handoff) -> dict[str, Any]:
@@ -117,7 +116,6 @@ def _context(request: HttpRequest, handoff: Handoff) -> dict[str, Any]:
         "requested": format_moment(handoff.requested_at),
         "work": _describe_work(session),
         "approvals": [_approval_view(one, user) for one in pending_approvals_for(session)],
-        "forms": _forms(handoff) if may_answer else {},
         "urls": {name: row_url(handoff, name) for name in ("claim", "reply", "return", "resolve", "snooze", "priority",
                                                            "assign", "note")},
     }  # fmt: skip

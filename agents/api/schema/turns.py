@@ -19,6 +19,7 @@ from rest.schema.json_schema import (
     TURN_ID,
     WHOLE,
     YES_OR_NO,
+    array,
     choice,
     described,
     or_null,
@@ -45,6 +46,7 @@ QUEUED = {
     "answered_by": None,
     "attempts": 0,
     "fallback": None,
+    "approvals": [],
     "answer": None,
 }
 COMPLETED = {
@@ -121,6 +123,7 @@ COMPONENTS = {
                 or_null(COUNT), "How many turns of its session stand before it; null unless it is queued."
             ),
             **_TIMES_AND_END,
+            "approvals": array(ref("ApprovalRequested"), description="Calls of tools that wait until a person agrees."),
             "answer": described(or_null(ref("Message")), "What the agent said, once the turn has ended."),
         }
     ),

@@ -66,7 +66,7 @@ def add_waiting_people(rng: Random, *, until: datetime) -> dict[str, int]:
     ]
     sessions = AgentSession.objects.filter(agent__slug__startswith=PREFIX, agent__archived_at=None)
     keys = list(sessions.order_by("-updated_at", "-pk").values_list("pk", flat=True)[:_MOST_SESSIONS])
-    before = _count(keys)
+    initial = _count(keys)
     for number, key in enumerate(keys):
         session = lock_session(key)
         operator = operators[number % 2]
@@ -79,7 +79,7 @@ def add_waiting_people(rng: Random, *, until: datetime) -> dict[str, int]:
             HandoffNote.objects.create(agent_session=session, author=operator, text=rng.choice(_NOTES))
         if number % 4 == 0:
             _add_call(rng, session, operator, is_pending=number % 8 == 0)
-    return {name: count - before[name] for name, count in _count(keys).items()}
+    return {name: count - initial[name] for name, count in _count(keys).items()}
 
 
 def _count(keys: Sequence[UUID]) -> dict[str, int]:

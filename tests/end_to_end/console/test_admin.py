@@ -49,7 +49,7 @@ from monitoring.models import (
 )
 from scheduling.models import JobRun, Schedule
 from tests.support.console_pages import rate, session_with_a_turn, want_a_person
-from tests.support.consoles import client_of, list_of, page_of
+from tests.support.consoles import changelist_of, client_of, list_of, page_of
 from tests.support.people import OFFLINE, agent, person
 
 pytestmark = pytest.mark.django_db
@@ -205,21 +205,21 @@ def test_sessions_turns_and_events_are_found_by_id() -> None:
         (Step, turn.pk, turn.steps.get()),
         (Event, session.pk, session.events.get()),
     ]:
-        assert list(owner.get(list_of(model), {"q": str(term)}).context["cl"].result_list) == [found]
+        assert list(changelist_of(owner, list_of(model), {"q": str(term)}).result_list) == [found]
 
 
 def test_filters_narrow_a_list() -> None:
     owner = client_of("olga", Role.OWNER)
     fill(2)
     first = Agent.objects.get(slug="agent0")
-    turns = owner.get(list_of(Turn), {"agent": str(first.pk), "state": "queued"})
-    assert [turn.agent_session.agent for turn in turns.context["cl"].result_list] == [first]
-    assert not owner.get(list_of(Turn), {"state": "failed"}).context["cl"].result_list
+    turns = changelist_of(owner, list_of(Turn), {"agent": str(first.pk), "state": "queued"})
+    assert [turn.agent_session.agent for turn in turns.result_list] == [first]
+    assert not changelist_of(owner, list_of(Turn), {"state": "failed"}).result_list
     for model in (Step, Event):
-        assert len(owner.get(list_of(model), {"age": "hour"}).context["cl"].result_list) == 2
+        assert len(changelist_of(owner, list_of(model), {"age": "hour"}).result_list) == 2
     Event.objects.update(at=now() - timedelta(days=2))
-    assert not owner.get(list_of(Event), {"age": "day"}).context["cl"].result_list
-    assert not owner.get(list_of(Event), {"type": "turn.failed"}).context["cl"].result_list
+    assert not changelist_of(owner, list_of(Event), {"age": "day"}).result_list
+    assert not changelist_of(owner, list_of(Event), {"type": "turn.failed"}).result_list
 
 
 def test_a_reader_of_transcripts_sees_what_was_said() -> None:

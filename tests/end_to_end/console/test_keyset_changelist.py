@@ -20,6 +20,7 @@ from agents.admin import list_filters
 from agents.models import Agent, AgentSession, Event, Step, Turn
 from foundation.clock import now
 from foundation.ids import new_id
+from tests.support.consoles import changelist_of
 from tests.support.people import agent, person
 
 pytestmark = pytest.mark.django_db
@@ -37,9 +38,7 @@ def viewer() -> Client:
 
 
 def shown(client: Client, model: Any, **query: str) -> list[Any]:
-    answer = client.get(list_of(model), query)
-    assert answer.status_code == 200, query
-    return list(answer.context["cl"].result_list)
+    return list(changelist_of(client, list_of(model), query).result_list)
 
 
 def list_of(model: Any) -> str:
@@ -164,7 +163,7 @@ def test_a_list_is_leafed_by_key_without_losing_or_repeating_a_row(viewer: Clien
         seen: list[Any] = []
         address: str | None = query
         while address is not None:
-            found = viewer.get(list_of(Turn) + address).context["cl"]
+            found = changelist_of(viewer, list_of(Turn) + address)
             seen += found.result_list
             address = found.older
             if len(seen) == 50:

@@ -22,7 +22,7 @@ from agents.models import Agent, AgentSession, Feedback, Message, Runner, Turn
 from foundation.clock import now
 from scheduling.models import JobRun, Schedule
 from scheduling.tasks import record_scheduler_heartbeat
-from tests.support.consoles import client_of
+from tests.support.consoles import changelist_of, client_of
 from tests.support.people import agent, person
 
 pytestmark = pytest.mark.django_db
@@ -109,9 +109,7 @@ def listed(client: Client, address: str) -> int:
     """The rows of the list at `address`, on all of its pages."""
     rows, next_page = 0, address
     while next_page:
-        page = client.get(next_page)
-        assert page.status_code == 200, next_page
-        changelist = page.context["cl"]
+        changelist = changelist_of(client, next_page)
         rows += len(changelist.result_list)
         older = getattr(changelist, "older", None)
         next_page = address.partition("?")[0] + older if older else ""

@@ -13,7 +13,7 @@ from django.test import Client
 from accounts.roles import Role
 from agents.models import Feedback, Message
 from foundation.clock import now
-from tests.support.consoles import client_of
+from tests.support.consoles import changelist_of, client_of
 from tests.support.conversations import conversation
 from tests.support.past_turns import PastStep, past_turn
 from tests.support.people import person
@@ -54,15 +54,15 @@ def test_every_number_with_a_link_leads_to_its_rows() -> None:
         for key, cell in cells(context).items():
             if cell.address:
                 linked.add(key[2])
-                rows = vera.get(cell.address).context["cl"].result_list
+                rows = changelist_of(vera, cell.address).result_list
                 assert len(rows) == int(cell.text), (query, key, cell)
         for metric in context["metrics"]:
             if metric.name in {"Turns", "Ratings"}:
-                assert len(vera.get(metric.address).context["cl"].result_list) == int(metric.value)
+                assert len(changelist_of(vera, metric.address).result_list) == int(metric.value)
             elif metric.name in {"Completed", "Failed"}:
                 number = re.match(r"\d+", metric.message)
                 assert number is not None
-                assert len(vera.get(metric.address).context["cl"].result_list) == int(number[0])
+                assert len(changelist_of(vera, metric.address).result_list) == int(number[0])
     assert linked == {"Turns", "Completed", "Failed", "Rated down"}
 
 

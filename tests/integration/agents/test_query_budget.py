@@ -12,13 +12,16 @@ from accounts.actor import Actor
 from agents.domain.message_parts import text_part
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
+from agents.journal.approval_writes import park_for_approval, read_approvals, use_approvals
 from agents.journal.claims import cancelling_turns, renew
 from agents.journal.compaction import compact_turns
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn, read_completion_result, read_events, update_session
 from ratelimits import guard_storage
+from tests.support.approvals import ask_person, decide, wait_for_person
 from tests.support.completions import LIGHT, client, complete
 from tests.support.conversations import (
+    FAR_AHEAD,
     RUNNER,
     Conversation,
     answer,
@@ -231,6 +234,41 @@ def read_a_clients_outcome() -> Prepared:
     return lambda: read_completion_result(ada, turn_id=turn_id)  # type: ignore[arg-type]  # there is one
 
 
+def ask_a_person() -> Prepared:
+    asked()
+    work = claimed()
+    return lambda: ask_person(work)
+
+
+def read_what_waits() -> Prepared:
+    ada = asked()
+    work = claimed()
+    ask_person(work)
+    decide(ada)
+    return lambda: read_approvals(work, [2])
+
+
+def use_an_approval() -> Prepared:
+    ada = asked()
+    work = claimed()
+    ask_person(work)
+    decide(ada)
+    return lambda: use_approvals(work, [2])
+
+
+def wait_for_a_person() -> Prepared:
+    asked()
+    work = claimed()
+    ask_person(work)
+    return lambda: park_for_approval(work, until=FAR_AHEAD)
+
+
+def decide_a_call() -> Prepared:
+    ada = conversation()
+    wait_for_person(ada)
+    return lambda: decide(ada)
+
+
 BUDGET: dict[Callable[[], Prepared], int] = {
     # the path of every turn
     accept: 1,
@@ -249,6 +287,12 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     read_context_of_a_turn_begun_before: 2,
     # with the request for a person, and whether somebody is on duty
     finish_with_a_fallback: 13,
+    # what a call costs that waits for a person, besides one more claim
+    ask_a_person: 2,
+    wait_for_a_person: 6,
+    decide_a_call: 17,
+    read_what_waits: 1,
+    use_an_approval: 1,
     # the beat of a runner, whatever it runs
     claim_many: 1,
     claim_nothing: 1,
@@ -263,7 +307,7 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     give_a_turn_back: 10,
     reap_a_lost_turn: 15,
     read_a_page: 2,
-    read_a_snapshot: 6,
+    read_a_snapshot: 7,
     change_a_title: 10,
     fold: 6,
     fold_many: 6,

@@ -15,7 +15,7 @@ from memory.enums import MemoryScope, MemorySource, Trust
 from memory.models import Memory, MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
-from tests.support.consoles import button_of, client_of, confirmed, list_of, page_of
+from tests.support.consoles import button_of, changelist_of, client_of, confirmed, list_of, page_of
 from tests.support.people import agent, person
 
 pytestmark = pytest.mark.django_db
@@ -89,7 +89,7 @@ def test_filters_find_what_waits_for_a_review(demo: Agent) -> None:
     memory_of(eve)
     reviewer = client_of("olga", Role.OPERATOR)
     for query in ({"trust": "quarantined"}, {"user": "ada"}, {"q": str(waiting.pk)}):
-        assert list(reviewer.get(list_of(Memory), query).context["cl"].result_list) == [waiting]
+        assert list(changelist_of(reviewer, list_of(Memory), query).result_list) == [waiting]
     assert reviewer.get(list_of(Memory), {"trust": "x"}).status_code == 400
 
 

@@ -18,7 +18,7 @@ from agents.journal.turn_texts import MAX_PART_CHARACTERS, store_turn_texts
 from agents.models import Agent, AgentSession, Turn
 from agents.sessions import turn_search
 from foundation.clock import now
-from tests.support.consoles import client_of, list_of
+from tests.support.consoles import changelist_of, client_of, list_of
 from tests.support.conversations import Conversation, answer, claimed, conversation, done, ending, fail
 
 pytestmark = pytest.mark.django_db
@@ -46,9 +46,7 @@ def index() -> None:
 
 
 def listed(client: Client, **query: Any) -> list[Any]:
-    page = client.get(list_of(Turn), query)
-    assert page.status_code == 200
-    return [row.pk for row in page.context["cl"].result_list]
+    return [row.pk for row in changelist_of(client, list_of(Turn), query).result_list]
 
 
 def test_words_phrases_prefixes_and_what_is_to_be_left_out(vera: Client) -> None:
@@ -176,5 +174,5 @@ def test_turns_are_found_by_how_long_they_took_from_the_message_to_the_end(vera:
     assert listed(vera, duration="300") == []
     assert listed(vera) == [slow, quick]
     assert vera.get(list_of(Turn), {"duration": "31"}).status_code == 400
-    page = vera.get(list_of(AgentSession), {"duration": "60"})
-    assert [row.pk for row in page.context["cl"].result_list] == [ada.session_id]
+    sessions = changelist_of(vera, list_of(AgentSession), {"duration": "60"})
+    assert [row.pk for row in sessions.result_list] == [ada.session_id]

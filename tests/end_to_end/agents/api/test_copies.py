@@ -10,13 +10,22 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.states import StepStatus
 from agents.journal.fenced_writes import StepOutcome, advance
 from agents.models import AgentSession
 from agents.openai_api.errors import CompletionFailed, openai_error_body
-from agents.sessions import accept_message, create_session, export, give_feedback, read_completion_result
+from agents.sessions import (
+    accept_message,
+    create_session,
+    export,
+    give_feedback,
+    read_completion_result,
+    read_window,
+)
+from agents.sessions.handoff_control import add_note, reply_as_human, resolve_handoff
 from foundation.db_threads import in_db_thread
 from tests.support.conversations import Conversation, answer, claimed, fail
 from tests.support.declared import check, schema
@@ -190,6 +199,36 @@ async def test_an_export_as_a_text_has_what_people_see(world: World) -> None:
 
 def first_answer(world: World) -> str:
     return str(next(message.pk for message in world.session.messages() if message.author == "agent"))
+
+
+def hand_off(world: World) -> None:
+    dana = person("dana", Role.OPERATOR)
+    User.objects.filter(pk=dana.pk).update(first_name="Dana", last_name="Ng")
+    session_id = world.session.session_id
+    reply_as_human(user_actor(dana), text="Let me look.", key="1", session_id=session_id)
+    world.session.ask("Thank you")
+    add_note(user_actor(dana), text="SECRET: is angry", session_id=session_id)
+    reply_as_human(user_actor(dana), text="It is 51.", key="2", session_id=session_id)
+    resolve_handoff(user_actor(dana), session_id=session_id)
+
+
+async def test_what_a_person_answered_is_copied_and_exported_and_operators_notes_are_not(world: World) -> None:
+    await in_db_thread(hand_off, world)
+    text = (await body_of(await world.rest.get(f"{world.path}/export?format=markdown"))).decode()
+    names = [line.split(",")[0] for line in text.splitlines() if line.startswith("## ")]
+    assert names == ["## You", "## Demo", "## Dana Ng", "## You", "## Dana Ng"]
+    fork = json.loads((await world.rest.post(f"{world.path}/fork")).content)
+    copied = Conversation(world.actor, UUID(fork["id"]))
+    assert await in_db_thread(copied.said) == await in_db_thread(world.session.said)
+    answers = [text.encode()]
+    for path in (world.path, f"sessions/{fork['id']}"):
+        answers.append(await body_of(await world.rest.get(f"{path}/export")))
+        answers += [(await world.rest.get(f"{path}{rest}")).content for rest in ("", "/messages", "/handoff")]
+    window = await in_db_thread(lambda: read_window(actor=world.actor, session_id=world.session.session_id, limit=30))
+    answers.append(json.dumps([window, await in_db_thread(world.session.snapshot)]).encode())
+    answers += [json.dumps(event.data).encode() for event in await in_db_thread(world.session.events)]
+    assert [b"Let me look." in one for one in answers].count(True) == 7
+    assert not [one for one in answers if b"SECRET" in one]
 
 
 async def test_an_empty_conversation_is_exported_as_such(world: World) -> None:

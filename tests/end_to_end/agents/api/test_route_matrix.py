@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.api.urls import urlpatterns
-from agents.models import AgentSession, Message, Turn, TurnSchedule
+from agents.models import AgentSession, Approval, Message, Turn, TurnSchedule
 from agents.relay import close_hub
 from agents.sessions import accept_message, create_session
 from agents.sessions.turn_schedules import create_schedule
@@ -28,13 +28,14 @@ from memory.models import Memory, WorkingItem
 from memory.ownership import OwnerKey
 from memory.working_memory import add_item
 from memory.writing import remember
+from tests.support.approvals import pending_approval
 from tests.support.people import agent, key_of, person
 from tests.support.rest import AsyncRest, problem
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
-IDS = ("session", "turn", "message", "memory", "task", "schedule")
+IDS = ("session", "turn", "approval", "message", "memory", "task", "schedule")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ CALLS = [
     Call("GET", "sessions/{session}/events", 200, "read"),
     Call("POST", "sessions/{session}/turns", 202, "chat", {"input": "Hi"}),
     Call("GET", "turns/{turn}", 200, "read"),
+    Call("POST", "turns/{turn}/approvals/{approval}", 200, "chat", {"decision": "approve"}),
     Call("POST", "turns/{turn}/cancel", 200, "chat"),
     Call("GET", "me/limits", 200, "read"),
     Call("POST", "sessions/{session}/fork", 201, "chat"),
@@ -105,6 +107,7 @@ class Mine:
     user: User
     session: AgentSession
     turn: Turn
+    approval: Approval
     message: Message
     memory: Memory
     task: WorkingItem
@@ -126,7 +129,7 @@ def mine(user: User) -> Mine:
     owner = OwnerKey(MemoryScope.SESSION, user_id=user.pk, agent_id=session.agent_id, session_id=session.pk)
     task = add_item(owner, WorkingKind.TASK, "Pack.")
     turn = Turn.objects.get(ordinal=accepted.ordinal, agent_session=session)
-    return Mine(user, session, turn, answer, Memory.objects.get(pk=stored.id), task, schedule)
+    return Mine(user, session, turn, pending_approval(turn), answer, Memory.objects.get(pk=stored.id), task, schedule)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,15 +19,18 @@ from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.domain.approvals import Decision
 from agents.domain.states import Priority, WaitReason
 from agents.http import revocation, streams
 from agents.journal.fenced_writes import append
 from agents.models import Agent, AgentSession, Event, Message, Turn
 from agents.relay import close_hub, close_subscriptions, get_hub
 from agents.sessions import accept_message, cancel_turn, create_session, delete_session, update_session
+from agents.sessions.approvals import decide_approval
 from foundation.db_threads import in_db_thread
 from rest import idempotency
 from rest.models import IdempotencyRecord
+from tests.support.approvals import request_approval
 from tests.support.conversations import compact_turn, park, retrying, wake
 from tests.support.people import agent, key_of, person
 from tests.support.rest import V1, AsyncRest, Rest, SentEvents, end_turn, problem, say, take_turn
@@ -106,7 +110,25 @@ async def test_a_wait_that_ends_first_brings_the_turn_as_it_is(world: World) -> 
     assert answer["Preference-Applied"] == "wait=1"
 
 
-@pytest.mark.parametrize("reason", [None, *WaitReason])
+async def test_prefer_wait_ends_when_the_turn_needs_an_approval_and_a_repeat_waits_for_the_decision(
+    world: World,
+) -> None:
+    headers = {"Prefer": "wait=30", "Idempotency_Key": "k"}
+    waiting = asyncio.create_task(world.ask(**headers))
+    await until_queued(world)
+    taken = await in_db_thread(take_turn)
+    approval = await in_db_thread(request_approval, taken)
+    await in_db_thread(park, taken, WaitReason.APPROVAL)
+    shape = ok(await asyncio.wait_for(waiting, 10), 202)
+    assert (shape["status"], shape["answer"]) == ("waiting", None)
+    waiting = asyncio.create_task(world.ask(**headers))
+    decide = partial(decide_approval, approval_id=approval.pk, decision=Decision.APPROVE)
+    await in_db_thread(decide, world.actor)
+    await answer_next("Hello.")
+    assert ok(await asyncio.wait_for(waiting, 10))["answer"]["parts"] == [{"type": "text", "text": "Hello."}]
+
+
+@pytest.mark.parametrize("reason", [None, WaitReason.BUDGET, WaitReason.CHILDREN])
 async def test_prefer_wait_waits_while_the_turn_waits(world: World, reason: WaitReason | None) -> None:
     waiting = asyncio.create_task(world.ask(Prefer="wait=30"))
     await until_queued(world)

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.roles import Role
 from foundation.clock import now
 from monitoring.models import Alert, AlertRule, GaugeSample, NotificationChannel
-from tests.support.consoles import button_of, client_of, confirmed, fields_of, list_of, page_of
+from tests.support.consoles import button_of, changelist_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.support.people import agent
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +72,7 @@ def test_the_list_is_filtered(query: str, names: set[str]) -> None:
     make_alert(make_rule("soon"), "pending")
     make_rule("off", enabled=False, metric="queue_depth", severity="info")
     make_rule("broken", evaluation_failures=1)
-    rows = client_of("vera", Role.VIEWER).get(f"{list_of(AlertRule)}?{query}").context["cl"].result_list
+    rows = changelist_of(client_of("vera", Role.VIEWER), f"{list_of(AlertRule)}?{query}").result_list
     assert {row.name for row in rows} == names
 
 

@@ -12,7 +12,7 @@ from monitoring.alerts.rule_values import series_key
 from monitoring.models import Alert, GaugeSample, Notification, NotificationChannel, Silence
 from tests.end_to_end.console.test_list_exports import lines
 from tests.end_to_end.monitoring.admin.test_alert_rules import make_alert, make_rule, text_of
-from tests.support.consoles import button_of, client_of, confirmed, fields_of, list_of, page_of
+from tests.support.consoles import button_of, changelist_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.support.people import person
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +38,7 @@ def test_the_list_has_a_tab_for_each_state() -> None:
         ("q=slow", [resolved]),
         (f"q={firing.pk}", [firing]),
     ]:
-        assert list(viewer.get(f"{list_of(Alert)}?{query}").context["cl"].result_list) == found, query
+        assert list(changelist_of(viewer, f"{list_of(Alert)}?{query}").result_list) == found, query
 
 
 def test_the_page_of_an_alert_tells_its_course() -> None:

@@ -11,7 +11,7 @@ from accounts.roles import Role
 from monitoring.models import DeliveryAttempt, Notification, NotificationChannel
 from monitoring.notifications.channel_secrets import decrypt_secret
 from tests.end_to_end.monitoring.admin.test_alert_rules import make_rule, text_of
-from tests.support.consoles import button_of, client_of, confirmed, fields_of, list_of, page_of
+from tests.support.consoles import button_of, changelist_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.support.notifications import ROUTING_KEY, WEBHOOK_SECRET
 
 pytestmark = pytest.mark.django_db
@@ -135,7 +135,7 @@ def test_the_log_of_deliveries_says_what_came_of_each_attempt() -> None:
         ("q=high_error_rate", [failed]),
         ("q=b", [instead]),
     ]:
-        rows = viewer.get(f"{list_of(Notification)}?{query}").context["cl"].result_list
+        rows = changelist_of(viewer, f"{list_of(Notification)}?{query}").result_list
         assert list(rows) == found, query
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from agents.domain.client_options import ClientOptions
+from agents.domain.prompt_sources import SourceKind
 from agents.domain.states import StepKind, StepStatus
 from agents.engine.context import load_context
 from agents.engine.turn import TurnRun, UnfinishedTurn
 from agents.journal.fenced_writes import Intent, StepOutcome, advance
-from agents.models import Step
+from agents.models import Message, Step
 from agents.runner.reaper import release_claim
 from foundation.db_threads import in_db_thread
 from tests.support.conversations import Conversation, claimed
@@ -189,3 +190,36 @@ async def test_an_earlier_answer_counts_as_what_its_turn_has_read() -> None:
     assert right["reasons"][0]["text"] == (
         "`text` may come from a web page (http_fetch) or an earlier answer of the agent"
     )
+
+
+async def test_answers_of_a_client_and_of_another_session_are_known_for_what_they_are() -> None:
+    ada = await begin_with({"notebook_add": {"right": "allow", "untrusted": "ask"}})
+    built, _, _ = services()
+    await run(built)
+    await in_db_thread(ada.ask, "And now?")
+
+    def sources() -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
+        context = load_context(claimed())
+        [answer] = [item.message_id for item in context.history if item.author == "agent"]
+        own = dict(load_context(context.claim).answer_sources)
+        Message.objects.filter(pk=answer).update(turn=None)
+        copied = dict(load_context(context.claim).answer_sources)
+        Message.objects.filter(pk=answer).update(supplied_by_client=True)
+        return own, copied, dict(load_context(context.claim).answer_sources)
+
+    own, copied, supplied = await in_db_thread(sources)
+    assert own == {}
+    assert list(copied.values()) == [SourceKind.AGENT]
+    assert list(supplied.values()) == [SourceKind.CLIENT]
+
+
+async def test_many_calls_of_one_answer_are_judged_up_to_a_bound() -> None:
+    schema = {"properties": {"text": {"maxLength": 5}}}
+    await begin_with({"notebook_add": {"right": "allow", "schema": schema}})
+    rows = ",".join(f'"k{number}":1' for number in range(450))
+    large = [(f"m{number}", "notebook_add", f'{{"text":"a",{rows}}}') for number in range(4)]
+    built, _, tools = services(calls(*large))
+    await run(built)
+    assert len(tools.called) == 3
+    [*_, last] = await rights()
+    assert last["reasons"][0]["text"] == "there are more values than can be judged"

@@ -105,7 +105,11 @@ async def test_without_rights_the_attacks_succeed(
     tmp_path: Path,
 ) -> None:
     """The control: if it finds nothing here, it would find nothing anywhere."""
-    monkeypatch.setattr(CallRights, "judge", lambda _, calls: [None for _ in calls])
+
+    async def judge(_: CallRights, calls: Any) -> list[None]:
+        return [None for _ in calls]
+
+    monkeypatch.setattr(CallRights, "judge", judge)
     monkeypatch.setattr(CallRights, "refusal", lambda *_: None)
     executed = await attack("sources", provider, tmp_path)
     assert len([sent for sent in executed if not may_have_run("sources", sent, question(1))]) > 50

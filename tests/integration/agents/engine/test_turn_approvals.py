@@ -17,7 +17,7 @@ from agents.journal.fenced_writes import FinishedTurn
 from agents.models import Approval, Step
 from agents.runner.reaper import reap
 from agents.sessions import cancel_turn, requeue_turn
-from agents.sessions.approvals import ApprovalDecided, decide_approval, grant_pass
+from agents.sessions.approvals import AlreadyDecided, decide_approval, grant_pass
 from foundation.db_threads import in_db_thread
 from tests.support.approvals import let_time_pass
 from tests.support.conversations import Conversation, lease_is_over
@@ -112,7 +112,7 @@ async def test_a_call_that_nobody_decides_in_time_is_a_result_and_not_the_end_of
     services, model, box = paying()
     await run(services)
     await in_db_thread(let_time_pass, ada, 1)
-    with pytest.raises(ApprovalDecided, match="in time"):
+    with pytest.raises(AlreadyDecided, match="in time"):
         await decide(ada)
     assert await in_db_thread(reap) == 1
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
@@ -247,7 +247,7 @@ async def test_a_cancelled_turn_cancels_what_waits() -> None:
     await run(services)
     await in_db_thread(cancel_turn, ada.actor, turn_id=(await turn_of(ada)).pk)
     assert ((await turn_of(ada)).status, (await approval_of(ada)).state) == ("cancelled", "cancelled")
-    with pytest.raises(ApprovalDecided, match="ended"):
+    with pytest.raises(AlreadyDecided, match="ended"):
         await decide(ada)
     assert box.called == []
     assert [step[2] for step in await steps()] == ["done", "failed"]
@@ -292,7 +292,12 @@ async def test_a_requeued_turn_asks_anew(idempotent: bool) -> None:
 async def test_a_pass_lets_a_call_through_and_its_step_says_so() -> None:
     ada = await begin_asking()
     session = await in_db_thread(lambda: ada.row)
-    options = {"tool": "http_fetch", "agent_id": session.agent_id, "session_id": ada.session_id, "seconds": 60}
+    options: dict[str, Any] = {
+        "tool": "http_fetch",
+        "agent_id": session.agent_id,
+        "session_id": ada.session_id,
+        "seconds": 60,
+    }
     granted = await in_db_thread(grant_pass, SYSTEM, **options)
     services, _, box = paying()
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)

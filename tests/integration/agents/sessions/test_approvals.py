@@ -20,7 +20,7 @@ from agents.journal.fenced_writes import LostTurn
 from agents.models import Approval, ApprovalPass, Turn
 from agents.runner.reaper import reap
 from agents.sessions import cancel_turn, delete_session, fail_turn, requeue_turn
-from agents.sessions.approvals import ApprovalDecided, decide_approval, end_pass, grant_pass, pending_approvals_for
+from agents.sessions.approvals import AlreadyDecided, decide_approval, end_pass, grant_pass, pending_approvals_for
 from foundation.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
 from tests.support.approvals import approval_of, ask_person, decide, let_time_pass, wait_for_person
@@ -60,7 +60,7 @@ def test_fifty_clicks_at_once_have_one_effect() -> None:
     outcomes = side_by_side_without_pool(*[click(decision) for decision in (APPROVE, DENY) for _ in range(25)])
     first = approval_of(ada)
     won = [one for one in outcomes if isinstance(one, Approval)]
-    assert [one for one in outcomes if not isinstance(one, Approval | ApprovalDecided)] == []
+    assert [one for one in outcomes if not isinstance(one, Approval | AlreadyDecided)] == []
     assert len(won) == 25
     assert {(one.state, one.decided_at) for one in won} == {(first.state, first.decided_at)}
     assert ada.log().count("approval.decided") == 1
@@ -77,7 +77,7 @@ def test_the_first_decision_counts() -> None:
     first = decide(ada, DENY, note="No.")
     again = decide(ada, DENY, note="Never!")
     assert (again.note, again.decided_at, again.state) == ("No.", first.decided_at, "denied")
-    with pytest.raises(ApprovalDecided, match="refused already") as refused:
+    with pytest.raises(AlreadyDecided, match="refused already") as refused:
         decide(ada)
     assert refused.value.code == "approval_decided"
     assert not AuditEntry.objects.filter(action="approval.decided").exists()
@@ -89,11 +89,11 @@ def test_a_decision_and_the_end_of_its_time_cannot_both_happen(decision: Decisio
     wait_for_person(ada, hours=1)
     let_time_pass(ada, 1)
     assert pending_approvals_for(ada.row).count() == 0
-    with pytest.raises(ApprovalDecided):
+    with pytest.raises(AlreadyDecided):
         decide(ada, decision)
     assert reap() == 1
     assert read_approvals(claimed(), [2])[2].state == "expired"
-    with pytest.raises(ApprovalDecided):
+    with pytest.raises(AlreadyDecided):
         decide(ada, decision)
     assert replayed(ada, nothing_yet(ada.snapshot()["session"])) == ada.snapshot()
 
@@ -202,7 +202,7 @@ def test_whatever_ends_the_wait_cancels_what_waits(end: Callable[[Conversation],
     end(ada)
     assert [approval_of(ada, step).state for step in (2, 3)] == ["cancelled", "denied"]
     assert ada.turn().status in {"cancelled", "failed", "queued"}
-    with pytest.raises(ApprovalDecided):
+    with pytest.raises(AlreadyDecided):
         decide(ada)
     assert replayed(ada, nothing_yet(ada.snapshot()["session"])) == ada.snapshot()
 

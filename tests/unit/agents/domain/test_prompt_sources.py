@@ -39,6 +39,11 @@ def test_results_are_trusted_as_their_tool_is() -> None:
     assert read(question, work=[*call("clock"), *call("http_fetch", "2")]).low_trust == (WEB,)
 
 
+def test_what_was_remembered_is_of_low_trust_also_where_a_tool_brings_it() -> None:
+    sources = read_sources([item("user", "?")], call("recall"), trusted_tools={"recall"})
+    assert sources.low_trust == (PromptSource(SourceKind.MEMORIES),)
+
+
 def test_two_calls_with_one_id_are_trusted_as_the_worse_of_them() -> None:
     calls = [*call("http_fetch")[:1], *call("clock")]
     assert read(item("user", "?"), work=calls).low_trust == (WEB,)
@@ -73,5 +78,5 @@ def test_results_of_a_clients_tools_are_of_low_trust() -> None:
 
 def test_what_else_is_in_the_prompt_counts_and_taints_earlier_answers() -> None:
     history = item("user", "a"), item("agent", "b"), item("user", "c")
-    sources = read(*history, besides=[SourceKind.MEMORIES, SourceKind.TASK])
+    sources = read(*history, other_kinds=[SourceKind.MEMORIES, SourceKind.TASK])
     assert sources.low_trust == (PromptSource(SourceKind.MEMORIES), PromptSource(SourceKind.TASK), AGENT)

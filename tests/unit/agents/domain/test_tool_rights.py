@@ -18,6 +18,7 @@ from agents.domain.tool_rights import (
     judge_call,
 )
 from agents.domain.tool_rules import Misfit, ToolRight, ToolRule, Untrusted
+from agents.domain.verbatim_values import VerbatimTexts
 from foundation import strict_json
 from foundation.errors import BandstandError
 
@@ -40,9 +41,12 @@ NOTHING_READ = PromptSources((), ("hello",))
 STRICT = ToolRule(untrusted=Untrusted.DENY)
 
 
-def judge(rule: ToolRule, arguments: Any, sources: PromptSources = NOTHING_READ, **more: Any) -> RightDecision:
+def judge(
+    rule: ToolRule, arguments: Any, sources: PromptSources = NOTHING_READ, *, instructions: str = "", **more: Any
+) -> RightDecision:
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return judge_call(rule, text, sources, tool_schema=SCHEMA, **more)
+    texts = VerbatimTexts([instructions, *sources.person_texts])
+    return judge_call(rule, text, sources.low_trust, texts, tool_schema=SCHEMA, **more)
 
 
 def places(decision: RightDecision) -> list[str]:
@@ -139,8 +143,8 @@ def test_without_a_source_of_low_trust_nothing_is_untrusted() -> None:
 
 def test_a_value_of_the_person_or_of_the_release_is_trusted_after_a_page_was_read() -> None:
     assert judge(STRICT, {"to": "ada@example.com", "amount": 100}, PAGE).decision is ToolRight.ALLOW
-    release = ["Always write to ops@example.com."]
-    assert judge(STRICT, {"to": "ops@example.com"}, PAGE, release_texts=release).decision is ToolRight.ALLOW
+    words = "Always write to ops@example.com."
+    assert judge(STRICT, {"to": "ops@example.com"}, PAGE, instructions=words).decision is ToolRight.ALLOW
 
 
 def test_a_value_from_nowhere_else_may_come_from_every_source_of_low_trust() -> None:
@@ -219,6 +223,8 @@ def test_more_values_than_can_be_judged_are_untrusted_and_fit_no_schema() -> Non
     assert judge(STRICT, many, PAGE).decision is ToolRight.DENY
     assert judge(ToolRule(schema={}), many).decision is ToolRight.DENY
     assert judge(ToolRule(), many).decision is ToolRight.ALLOW
+    assert judge(ToolRule(schema={}), {"to": "a"}, max_values=2).decision is ToolRight.DENY
+    assert judge(ToolRule(schema={}), {"to": "a"}, max_values=3).decision is ToolRight.ALLOW
 
 
 def test_what_is_stored_of_a_decision_is_bounded() -> None:
@@ -230,6 +236,6 @@ def test_what_is_stored_of_a_decision_is_bounded() -> None:
 @given(st.text(), st.text(min_size=1))
 def test_a_value_is_trusted_only_if_its_text_is_there(text: str, value: str) -> None:
     sources = PromptSources((WEB,), (text,))
-    decision = judge_call(STRICT, json.dumps({"to": value}), sources, tool_schema=SCHEMA)
+    decision = judge(STRICT, {"to": value}, sources)
     if value not in text:
         assert decision.decision is ToolRight.DENY

@@ -157,7 +157,7 @@ def test_the_log_says_who_decides_who_answers_and_what_was_left_for_a_person(fol
 _CALLS = """
 const plain = (value) => (value instanceof ExactNumber ? `#${value.source}` : value);
 console.log(JSON.stringify({
-  parsed: input.calls.map((text) => parseExactly(text) && JSON.stringify(parseExactly(text).value, (_k, v) => plain(v))),
+  parsed: input.calls.map(parseExactly).map((one) => one && JSON.stringify(one.value, (_key, inner) => plain(inner))),
   revealed: input.texts.map(reveal),
 }));
 """

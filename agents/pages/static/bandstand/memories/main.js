@@ -67,18 +67,29 @@ function draw() {
   byId("history").disabled = state.query !== "";
 }
 
+const itemOf = ({ id }) => document.querySelector(`[data-id="${id}"]`);
+
+// The corrected memory takes the place of the old one, so that nothing else moves, and what was loaded stays.
 async function revise(memory, text) {
-  if (await attempt("It could not be corrected.", () => api.reviseMemory(memory, text))) {
-    say("Corrected.");
-    await load();
+  let fresh;
+  const done = await attempt("It could not be corrected.", async () => {
+    fresh = await api.reviseMemory(memory, text);
+  });
+  if (!done) return;
+  if (state.history) await load(); // It has two rows then: what holds now, and what did.
+  else {
+    itemOf(fresh)?.remove(); // It was known already.
+    itemOf(memory)?.replaceWith(memoryItem(fresh, HANDLERS));
   }
+  itemOf(fresh)?.querySelector("button").focus();
+  say("Corrected.");
 }
 
 async function forget(memory) {
   setText(byId("forget-text"), memory.text.length > 200 ? `${memory.text.slice(0, 200)}…` : memory.text);
   if (!(await ask(byId("forget-dialog")))) return;
   if (!(await attempt("It could not be forgotten.", () => api.deleteMemory(memory)))) return;
-  const item = document.querySelector(`[data-id="${memory.id}"]`);
+  const item = itemOf(memory);
   const neighbour = item?.nextElementSibling ?? item?.previousElementSibling;
   item?.remove();
   (neighbour?.querySelector("button") ?? byId("text")).focus();
