@@ -17,9 +17,19 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.handoffs import HandoffPriority, HandoffState
 from agents.domain.replay import Snapshot
-from agents.domain.states import WaitReason
+from agents.domain.states import WaitReason, WhenBusy
 from agents.journal.fenced_writes import LostTurn, advance
 from agents.models import Agent, Handoff, HandoffNote, OperatorDuty, Release, Step
+from agents.runner.reaper import release_claim
+from agents.sessions import (
+    DoesNotApply,
+    cancel_any_turn,
+    delete_session,
+    fail_turn,
+    fork_session,
+    requeue_turn,
+    retry_turn,
+)
 from agents.sessions.errors import AnsweredByAnother, HandoffNotOffered, NotHandedOff
 from agents.sessions.handoff_control import (
     add_note,
@@ -342,6 +352,30 @@ def test_no_claim_takes_a_turn_of_a_session_that_a_person_controls() -> None:
     assert (claim(), claim(by_age=True)) == ([], [])
     type(ada.row).objects.filter(pk=ada.session_id).update(controller="agent")
     claimed()
+
+
+def test_nothing_brings_the_agent_back_to_work_while_a_person_answers() -> None:
+    ada, olga = conversation(), operator()
+    ada.ask("Where is it?")
+    running = claimed()
+    claim_handoff(olga, session_id=ada.session_id)
+    for verb in (retry_turn, requeue_turn, fail_turn):
+        with pytest.raises(DoesNotApply):
+            verb(olga, turn_id=running.turn_id)
+    assert cancel_any_turn(olga, turn_id=running.turn_id).status == "cancelled"
+    assert not release_claim(
+        session_id=ada.session_id, turn_id=running.turn_id, epoch=running.epoch, without_progress=True
+    )
+    branch = ada.ask("Where is my order?", parent=None, when_busy=WhenBusy.INTERRUPT)
+    assert (branch.turn_id, branch.status) == (None, "stored")
+    reply(olga, ada)
+    fork = fork_session(ada.actor, session_id=ada.session_id)
+    assert (fork.controller, fork.messages.filter(author="human").count()) == ("agent", 1)
+    assert claim() == []
+    add_note(olga, session_id=ada.session_id, text="A note")
+    delete_session(ada.actor, session_id=ada.session_id, expected_version=None)
+    assert not Handoff.objects.exists()
+    assert not HandoffNote.objects.exists()
 
 
 def test_another_operator_is_refused_unless_on_purpose() -> None:
