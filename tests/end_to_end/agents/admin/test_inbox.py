@@ -22,7 +22,7 @@ from tests.support.people import person
 pytestmark = pytest.mark.django_db
 
 YES = {"confirm": "yes"}
-SCRIPT = {"HTTP_ACCEPT": "application/json"}
+SCRIPT: Any = {"HTTP_ACCEPT": "application/json"}
 
 
 @pytest.fixture
