@@ -22,7 +22,7 @@ from tests.support.people import person
 pytestmark = pytest.mark.django_db
 
 YES = {"confirm": "yes"}
-SCRIPT = {"HTTP_ACCEPT": "application/json"}
+SCRIPT: Any = {"HTTP_ACCEPT": "application/json"}
 
 
 @pytest.fixture
@@ -230,8 +230,10 @@ def test_an_operator_takes_over_from_the_page_of_a_session(handoff: Handoff, olg
 def test_an_approval_shows_its_call_and_is_decided_once(handoff: Handoff, olga: Client) -> None:
     approval = Approval.objects.get()
     page = olga.get(button_of(approval, "decide")).content.decode()
-    for words in ("pay", "amount", "10", "came from a web page"):
+    beside = olga.get(page_of(handoff)).content.decode()
+    for words in ("pay", "amount", "10", "came from a web page", 'value="approve"'):
         assert words in page
+        assert words in beside
     assert olga.post(button_of(approval, "decide"), {"decision": "maybe"}).status_code == 200
     olga.post(button_of(approval, "decide"), {"decision": "deny", "note": "Too much."})
     approval.refresh_from_db()
