@@ -3,7 +3,8 @@
 A model mixes all that it reads. So what it writes may come from any source of its prompt, and rights of tools ask for
 those with low trust (`agents.domain.tool_rights`). Trusted are the release, the person's own messages and those of the
 people who run the platform. Of low trust are results of tools whose output strangers can write, what a client adds
-besides the person's words, notes, summaries and most memories, and what the agent wrote after it may have read any of
+besides the person's words, what another user wrote in a session that was forked, notes, summaries and most memories,
+and what the agent wrote after it may have read any of
 these.
 """
 
@@ -30,6 +31,7 @@ class SourceKind(StrEnum):
     MEMORIES = "memories"
     TASK = "task"
     SUMMARY = "summary"
+    OTHER_PERSON = "other_person"
     AGENT = "agent"
 
 
@@ -58,6 +60,7 @@ _TEXTS: Final = {
     SourceKind.MEMORIES: "a memory",
     SourceKind.TASK: "the notes of the session",
     SourceKind.SUMMARY: "the summary of earlier messages",
+    SourceKind.OTHER_PERSON: "what another user wrote in the session that this one is a copy of",
     SourceKind.AGENT: "an earlier answer of the agent",
 }
 
@@ -126,7 +129,9 @@ class _SourceReader:
             elif part["type"] != "text":
                 # Whatever it is, the person has not typed it.
                 self.add(PromptSource(SourceKind.CLIENT))
-        if text := plain_text(parts):
+            elif part.get("by"):
+                self.add(PromptSource(SourceKind.OTHER_PERSON))
+        if text := plain_text(part for part in parts if not part.get("by")):
             self.person_texts.append(text)
 
     def read_answer(self, parts: Sequence[Part], *, is_earlier: bool) -> None:
