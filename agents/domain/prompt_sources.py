@@ -82,6 +82,7 @@ def read_sources(
     answer_sources: Mapping[UUID, SourceKind] = NO_ANSWERS,
     other_kinds: Iterable[SourceKind] = (),
     is_cut: bool = False,
+    is_work_earlier: bool = False,
 ) -> PromptSources:
     """The sources of a prompt with this `history`, oldest first and with the question last, and the `work` of its turn
     so far.
@@ -89,7 +90,7 @@ def read_sources(
     `trusted_tools` are the tools whose results strangers have no part in; `answer_sources` has the answers of the agent
     that were made otherwise than in a plain turn of this session; `other_kinds` are the kinds of low trust of what else
     is in the prompt. `is_cut`: the session has messages before the history, or its earlier prompts had parts that
-    nobody can tell any more.
+    nobody can tell any more. `is_work_earlier`: some of the work was made of such an earlier prompt.
     """
     reader = _SourceReader(trusted_tools, may_mix=is_cut)
     for kind in other_kinds:
@@ -101,8 +102,8 @@ def read_sources(
             reader.read_answer(item.parts, is_earlier=True)
         elif item.author == "user":
             reader.read_question(item.parts)
-    # What the agent wrote in this turn was made of what stands here already.
-    reader.read_answer(work, is_earlier=False)
+    # What the agent wrote in this claim was made of what stands here already.
+    reader.read_answer(work, is_earlier=is_work_earlier)
     return PromptSources(tuple(reader.low_trust), tuple(reversed(reader.person_texts)))
 
 
