@@ -6,10 +6,11 @@ These paths are rare, so they are plain statements in one transaction, each with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Case, Count, Exists, Model, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce, Greatest, Now
@@ -166,6 +167,11 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
         # took beyond, because no reaper ran, is added.
         turn.deadline_at -= turn.available_at - database_now()
         _start_clocks_locked(session, turn)
+        if session.expires_at is not None:
+            # Its client reads what comes of the wait, whenever that ends.
+            hours = settings.BANDSTAND.client_session_hours
+            session.expires_at = max(session.expires_at, database_now() + timedelta(hours=hours))
+            session.save(update_fields=["expires_at"])
     turn.status = TurnStatus.QUEUED
     turn.lease_expires_at = turn.available_at = None
     turn.wait_reason = ""
