@@ -116,9 +116,9 @@ def test_an_operator_claims_replies_and_returns(handoff: Handoff, olga: Client) 
     assert (handoff.state, handoff.outcome) == ("resolved", "returned")
     actions = list(AuditEntry.objects.order_by("pk").values_list("action", flat=True))
     assert [action for action in actions if action.startswith("handoff.")] == [
-        "handoff.opened",
+        "handoff.claimed",
         "handoff.replied",
-        "handoff.returned",
+        "handoff.given_back",
     ]
 
 
