@@ -22,8 +22,7 @@ from agents.admin.inbox.inbox_filters import (
     inbox_tabs,
     readable_agent_ids,
 )
-from agents.admin.inbox.inbox_labels import approval_badge, argument_rows, operator_name
-from agents.admin.transcript.steps import shorten
+from agents.admin.inbox.inbox_labels import approval_badge, argument_rows, call_reasons, operator_name
 from agents.domain.approvals import ApprovalState, Decider, Decision
 from agents.models import Approval
 from agents.permissions.role_permissions import DECIDE_APPROVAL
@@ -81,10 +80,9 @@ class ApprovalAdmin(KeysetAdmin):
 
     @admin.display(description="the stored call")
     def stored_call(self, approval: Approval) -> SafeString:
-        rows = [(name, shorten(value)) for name, value in argument_rows(approval.arguments)]
+        rows = argument_rows(approval.arguments) or [("", "(no arguments)")]
         return format_html(
-            '<dl class="bs-call">{}</dl>',
-            format_html_join("", '<dt>{}</dt><dd dir="auto">{}</dd>', rows or [("", "(no arguments)")]),
+            '<dl class="bs-call">{}</dl>', format_html_join("", '<dt>{}</dt><dd dir="auto">{}</dd>', rows)
         )
 
     @admin.display(description="status")
@@ -111,7 +109,7 @@ class ApprovalAdmin(KeysetAdmin):
 
     @admin.display(description="why it is asked")
     def display_reasons(self, approval: Approval) -> SafeString:
-        return format_html_join("", '<bdi class="bs-words">{}</bdi> ', ((str(one),) for one in approval.reasons))
+        return format_html_join("", '<bdi class="bs-words">{}</bdi> ', ((one,) for one in call_reasons(approval)))
 
     @admin.display(description="where")
     def where(self, approval: Approval) -> SafeString:
@@ -164,7 +162,8 @@ class ApprovalAdmin(KeysetAdmin):
             "console/approval_decision.html",
             title=f"Let the agent call {approval.tool}?",
             approval=approval,
-            arguments=[(name, shorten(value)) for name, value in argument_rows(approval.arguments)],
+            arguments=argument_rows(approval.arguments),
+            reasons=call_reasons(approval),
             is_pending=approval.state == ApprovalState.PENDING,
             for_operators=approval.decider == Decider.OPERATOR,
             form=form,

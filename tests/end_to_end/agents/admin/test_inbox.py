@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
@@ -241,6 +242,29 @@ def test_an_approval_shows_its_call_and_is_decided_once(handoff: Handoff, olga: 
     assert "decided already" in olga.get(button_of(approval, "decide")).content.decode()
     back = olga.post(button_of(approval, "decide"), {"decision": "deny", "back": "//evil.example/"})
     assert back["Location"] == page_of(approval)
+
+
+def test_an_operator_decides_about_the_whole_call_and_sees_what_the_eye_would_miss(
+    handoff: Handoff, olga: Client
+) -> None:
+    long, end = "x" * 5_000, "and all the money"
+    call = orjson.dumps(
+        {"to": "ada\u202e\u200bmoc", "a\u200bmount": [f"\u2066{long}"], "note": f"{long}{end}"}
+    ).decode()
+    Approval.objects.update(arguments=call, reasons=["`to\u202e` came from a web page"])
+    approval = Approval.objects.get()
+    for page in (button_of(approval, "decide"), page_of(approval)):
+        text = olga.get(page).content.decode()
+        assert all(
+            shown in text for shown in ("ada⟨U+202E⟩⟨U+200B⟩moc", "a⟨U+200B⟩mount", "⟨U+2066⟩x", "`to⟨U+202E⟩`", end)
+        )
+    beside_the_words = olga.get(page_of(handoff)).content.decode()
+    assert "ada⟨U+202E⟩⟨U+200B⟩moc" in beside_the_words
+    assert (end in beside_the_words, 'value="approve"' in beside_the_words) == (False, False)
+    assert "Read the whole call and decide" in beside_the_words
+    for page in (list_of(Approval), page_of(handoff), page_of(approval), button_of(approval, "decide")):
+        text = olga.get(page).content.decode()
+        assert not [one for one in "\u202e\u200b\u2066" if one in text], page
 
 
 def test_what_the_user_decides_is_not_offered_to_an_operator(handoff: Handoff, olga: Client) -> None:
