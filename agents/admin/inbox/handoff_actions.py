@@ -95,7 +95,8 @@ def operators_on_duty(agent: Agent | None = None) -> QuerySet[OperatorDuty]:
 class HandoffAction:
     """An action on a session that is, or is to be, in the hands of an operator.
 
-    `run(actor, session_id, data)` raises `BandstandError`; `data` is what the form has, if there is one.
+    `run(actor, session_id, data)` raises `BandstandError`; `data` is what the form has, if there is one. `needs_open`:
+    it is about a handoff that is not over, and not about another one that the session has by then.
     """
 
     name: str
@@ -104,6 +105,7 @@ class HandoffAction:
     done: str
     run: Callable[[Actor, UUID, Mapping[str, Any]], object]
     form: type[forms.Form] | None = None
+    needs_open: bool = False
 
     def make_form(self, data: Any, handoff: Handoff, **kwargs: Any) -> forms.Form | None:
         """The form with `data` (None: not sent yet), as `handoff` is now."""
@@ -142,6 +144,7 @@ RETURN = HandoffAction(
     "The agent answers the user's next message; it reads what was said meanwhile. Nothing is asked again by itself.",
     "The agent answers again.",
     lambda actor, key, _: control.return_to_agent(actor, session_id=key),
+    needs_open=True,
 )
 RESOLVE = HandoffAction(
     "resolve",
@@ -149,6 +152,7 @@ RESOLVE = HandoffAction(
     "What the user wanted is done. The agent answers what comes next.",
     "Resolved.",
     lambda actor, key, _: control.resolve_handoff(actor, session_id=key),
+    needs_open=True,
 )
 SNOOZE = HandoffAction(
     "snooze",
@@ -159,6 +163,7 @@ SNOOZE = HandoffAction(
         actor, session_id=key, until=now() + timedelta(minutes=data["minutes"])
     ),
     SnoozeForm,
+    needs_open=True,
 )
 PRIORITY = HandoffAction(
     "priority",
@@ -169,6 +174,7 @@ PRIORITY = HandoffAction(
         actor, session_id=key, priority=HandoffPriority(data["priority"])
     ),
     PriorityForm,
+    needs_open=True,
 )
 ASSIGN = HandoffAction(
     "assign",
@@ -177,6 +183,7 @@ ASSIGN = HandoffAction(
     "Assigned.",
     lambda actor, key, data: control.assign_handoff(actor, session_id=key, assignee_id=data["assignee"]),
     AssignForm,
+    needs_open=True,
 )
 NOTE = HandoffAction(
     "note",

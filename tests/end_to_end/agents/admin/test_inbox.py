@@ -154,6 +154,22 @@ def test_the_second_to_claim_is_shown_who_was_first_and_may_take_it(handoff: Han
     assert "oscar answers" in olga.get(page_of(handoff)).content.decode()
 
 
+def test_a_page_of_what_is_over_does_nothing_to_the_next_request(handoff: Handoff, olga: Client) -> None:
+    olga.post(button_of(handoff, "resolve"), YES)
+    latest = Handoff.objects.create(agent_session=handoff.agent_session, requested_by="user", reason="Again")
+    before = Handoff.objects.filter(pk=latest.pk).values().get()
+    for action, fields in [
+        ("resolve", {}),
+        ("return", {}),
+        ("snooze", {"minutes": "240"}),
+        ("priority", {"priority": "0"}),
+        ("assign", {"assignee": ""}),
+    ]:
+        answer = olga.post(button_of(handoff, action), {**YES, **fields}, follow=True)
+        assert "It is over already" in answer.content.decode(), action
+        assert Handoff.objects.filter(pk=latest.pk).values().get() == before, action
+
+
 def test_notes_are_for_operators_only(handoff: Handoff, olga: Client) -> None:
     assert "Be kind." in olga.get(page_of(handoff)).content.decode()
     olga.post(button_of(handoff, "note"), {**YES, "text": "She has called before."})
