@@ -120,8 +120,11 @@ class HandoffAdmin(KeysetAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """With who is on duty."""
-        duty = list(operators_on_duty()[:MOST_ON_DUTY])
+        everybody = operators_on_duty()
+        duty = list(everybody[:MOST_ON_DUTY])
         is_on_duty = any(one.user_id == request.user.pk for one in duty)
+        if not is_on_duty and len(duty) == MOST_ON_DUTY:
+            is_on_duty = everybody.filter(user=request.user.pk).exists()
         context = {"duty": duty, "is_on_duty": is_on_duty, "duty_form": DutyForm(), **(extra_context or {})}
         return super().changelist_view(request, context)
 

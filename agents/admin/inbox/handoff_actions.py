@@ -16,6 +16,7 @@ from accounts.models import User
 from agents.admin.inbox.inbox_labels import operator_name
 from agents.domain.handoffs import HandoffPriority, HandoffState
 from agents.models import Agent, AgentSession, Handoff, OperatorDuty
+from agents.permissions.duty import DUTY_PERMISSIONS
 from agents.sessions import handoff_control as control
 from console.widgets import Select, Textarea
 from foundation.clock import now
@@ -83,9 +84,11 @@ class DutyForm(forms.Form):
 
 
 def operators_on_duty(agent: Agent | None = None) -> QuerySet[OperatorDuty]:
-    """Who is on duty now, with their users; the one who goes last is the last. With `agent`, those of its groups, if it
-    has any."""
-    duties = OperatorDuty.objects.filter(until__gt=now(), user__is_active=True)
+    """Who is on duty now and may answer still, with their users; the one who goes last is the last. With `agent`, those
+    of its groups, if it has any."""
+    duties = OperatorDuty.objects.filter(until__gt=now())
+    for permission in DUTY_PERMISSIONS:
+        duties = duties.filter(user__in=User.objects.with_perm(permission))
     if agent is not None and (groups := list(agent.groups.values_list("pk", flat=True))):
         duties = duties.filter(user__groups__in=groups).distinct()
     return duties.select_related("user").order_by("until", "pk")

@@ -228,6 +228,14 @@ def test_an_operator_goes_on_duty_and_off(handoff: Handoff, olga: Client) -> Non
     confirmed(olga, "/admin/agents/handoff/duty/", hours="4")
     assert OperatorDuty.objects.get().user.username == "olga"
     assert "On duty: <strong>olga</strong> until" in olga.get(list_of(Handoff)).content.decode()
+    # Who may not answer any more is there for nobody: the people who ask are told so, too.
+    oscar = client_of("oscar", Role.OPERATOR)
+    user = User.objects.get(username="olga")
+    assert "olga</option>" in oscar.get(page_of(handoff)).content.decode()
+    user.groups.clear()
+    assert "Nobody is on duty." in oscar.get(list_of(Handoff)).content.decode()
+    assert "olga</option>" not in oscar.get(page_of(handoff)).content.decode()
+    user.groups.add(Group.objects.get(name=Role.OPERATOR))
     confirmed(olga, "/admin/agents/handoff/duty/?off=1")
     assert not OperatorDuty.objects.exists()
 
