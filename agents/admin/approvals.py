@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -19,6 +19,7 @@ from agents.admin.inbox.inbox_filters import (
     ApprovalStateFilter,
     DeciderFilter,
     SessionUserFilter,
+    inbox_search,
     inbox_tabs,
     readable_agent_ids,
 )
@@ -60,8 +61,7 @@ class ApprovalAdmin(KeysetAdmin):
     list_empty_words = "No call of a tool waits for anybody."
     list_before_template = "console/inbox_head.html"
     search_ids = ("id", "agent_session_id", "turn_id")
-    search_words = ("agent_session__user__username", "tool")
-    search_help_text = "The id of a session or a turn, the name of a user or of a tool."
+    search_help_text = "The id of a session or a turn, the name of a user, or else of a tool."
     fields = (
         "tool", "stored_call", "display_status", "display_reasons", "decider_name", "user", "agent", "where",
         "requested", "end", "decided", "note", "used", "id",
@@ -70,6 +70,16 @@ class ApprovalAdmin(KeysetAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Approval]:
         return super().get_queryset(request).filter(agent__in=readable_agent_ids(request.user))
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Approval],
+        search_term: str,
+    ) -> tuple[QuerySet[Approval], bool]:
+        if not (term := search_term.strip()):
+            return queryset, False
+        return queryset.filter(inbox_search(term, ids=self.search_ids, others=Q(tool=term))), False
 
     @admin.display(description="call")
     def call(self, approval: Approval) -> SafeString:

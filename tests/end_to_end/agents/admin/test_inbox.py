@@ -9,14 +9,16 @@ from uuid import uuid4
 import orjson
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from agents.models import AgentSession, Approval, ApprovalPass, Handoff, HandoffNote, Message, OperatorDuty
 from foundation.clock import now
 from tests.support.console_pages import session_with_a_turn, want_a_person
-from tests.support.consoles import button_of, client_of, confirmed, list_of, page_of
+from tests.support.consoles import button_of, changelist_of, client_of, confirmed, list_of, page_of
 from tests.support.conversations import conversation
 from tests.support.people import person
 
@@ -62,6 +64,24 @@ def test_the_most_urgent_comes_first_and_then_who_waits_longest(handoff: Handoff
     page = olga.get(list_of(Handoff)).content.decode()
     assert "The user asks: “My money”" in page
     assert "most urgent and oldest first" in page
+
+
+def test_a_search_is_for_an_id_a_user_or_a_tool_each_by_an_index(handoff: Handoff, olga: Client) -> None:
+    approval = Approval.objects.get()
+    waiting("bea")
+
+    def found(model: Any, term: Any) -> list[Any]:
+        with CaptureQueriesContext(connection) as queries:
+            result = list(changelist_of(olga, list_of(model), {"q": str(term)}).result_list)
+        # One condition on the rows and on their users' names would join them all.
+        table = model._meta.db_table
+        assert not [q for q in queries if f'FROM "{table}"' in q["sql"] and '"username" =' in q["sql"]], term
+        return result
+
+    assert [found(Handoff, term) for term in (handoff.pk, handoff.agent_session_id, " ada ")] == [[handoff]] * 3
+    terms = (approval.pk, approval.agent_session_id, approval.turn_id, "ada", "pay")
+    assert [found(Approval, term) for term in terms] == [[approval]] * 5
+    assert [found(model, "nobody") for model in (Handoff, Approval)] == [[], []]
 
 
 def test_the_inbox_pages_in_its_own_order(handoff: Handoff, olga: Client) -> None:
