@@ -64,8 +64,12 @@ def advance_asking(
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> dict[int, str]:
-    """As `advance`, with the approvals that some of the intents need, whose events come last; those that a pass of an
-    owner lets through need none, and the ids of the passes are returned by step. Raises `LostTurn`."""
+    """Commit outcomes, the next intents with the approvals that some of them need, and their events together; those of
+    the approvals come last.
+
+    Calls that a pass of an owner lets through need no approval: the ids of the passes are returned by step. Raises
+    `LostTurn`.
+    """
     by_tool = _read_passes(claim, [approval.tool for approval in approvals])
     passes = {approval.step: by_tool[approval.tool] for approval in approvals if approval.tool in by_tool}
     approvals = [approval for approval in approvals if approval.step not in passes]
@@ -133,7 +137,9 @@ def park_for_approval(
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> bool:
-    """`park` for `WaitReason.APPROVAL`: a turn whose approval was decided meanwhile resumes at once.
+    """Release the turn from its runner until a person has decided, or until `until` at the latest; it resumes at
+    `resume_at` if another wait ends before. A turn whose approval was decided meanwhile resumes at once. Returns False,
+    and nothing is written, when the turn is to be cancelled. Raises `LostTurn`.
 
     The lock comes first: each decision is made under it, so that one that came before is read here, and a later one
     finds the turn parked.

@@ -40,11 +40,11 @@ def apply_rating_rule_locked(session: AgentSession) -> None:
 def _have_failed(session: AgentSession, turn: Turn, count: int) -> bool:
     """Whether the last `count` turns before `turn` that were not stopped have no answer. Those before the last handoff
     do not count: what was wrong then has been dealt with."""
-    ended = Turn.objects.filter(agent_session=session, finished_at__isnull=False).exclude(pk=turn.pk)
+    rows = Turn.objects.filter(agent_session=session, finished_at__isnull=False).exclude(pk=turn.pk)
     last = Handoff.objects.filter(agent_session=session, resolved_at__isnull=False).order_by("-resolved_at").first()
     if last is not None and last.resolved_at is not None:
-        ended = ended.filter(finished_at__gt=last.resolved_at)
-    statuses = ended.exclude(status=TurnStatus.CANCELLED).order_by("-ordinal").values_list("status", flat=True)[:count]
+        rows = rows.filter(finished_at__gt=last.resolved_at)
+    statuses = rows.exclude(status=TurnStatus.CANCELLED).order_by("-ordinal").values_list("status", flat=True)[:count]
     return len(statuses) == count and _WITHOUT_ANSWER.issuperset(statuses)
 
 

@@ -137,8 +137,8 @@ def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, without_pr
         turn.attempts_without_progress += 1
     if turn.status in PARKED:
         pending = Approval.objects.filter(turn=turn)
-        ended = end_approvals_locked(session, turn, pending, state=ApprovalState.CANCELLED)
-        _settle_parked_steps(turn, [approval.step for approval in ended])
+        cancelled = end_approvals_locked(session, turn, pending, state=ApprovalState.CANCELLED)
+        _settle_parked_steps(turn, [approval.step for approval in cancelled])
     _queue_locked(session, turn, reason=reason)
 
 
@@ -187,15 +187,14 @@ def end_approvals_locked(
     session: AgentSession, turn: Turn, approvals: QuerySet[Approval], *, state: ApprovalState
 ) -> list[Approval]:
     """End those of `approvals`, of an open turn, that are pending, and return them: nobody has decided them."""
-    ended = list(approvals.filter(state=ApprovalState.PENDING).order_by("step"))
-    if ended:
-        Approval.objects.filter(pk__in=[approval.pk for approval in ended]).update(state=state, decided_at=Now())
-        for approval in ended:
-            approval.state = state
-        append_locked(
-            session, [(EventType.APPROVAL_DECIDED, approval_decided(one, by="system")) for one in ended], turn=turn
-        )
-    return ended
+    rows = list(approvals.filter(state=ApprovalState.PENDING).order_by("step"))
+    if rows:
+        Approval.objects.filter(pk__in=[row.pk for row in rows]).update(state=state, decided_at=Now())
+        for row in rows:
+            row.state = state
+        events = [(EventType.APPROVAL_DECIDED, approval_decided(row, by="system")) for row in rows]
+        append_locked(session, events, turn=turn)
+    return rows
 
 
 def approval_decided(approval: Approval, *, by: str) -> ApprovalDecided:

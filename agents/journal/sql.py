@@ -446,7 +446,8 @@ _MARKED: Mapping[str, Any] = {
         prompt_hash = %(prompt_hash)s::bytea""",
     "if_cancelled": """(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
 }
-FINISH, FINISH_MARKED = _finish(), _finish(**_MARKED)
+FINISH = _finish()
+FINISH_MARKED = _finish(**_MARKED)
 # By whether the turn is marked so, and whether calls of it may still wait for a person.
 FINISHES = {
     (False, False): FINISH,

@@ -19,6 +19,7 @@ from django.db import transaction
 from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.models import User
+from agents.domain.events import EventType
 from agents.domain.handoffs import HandoffOutcome, HandoffPriority, HandoffSource, HandoffState
 from agents.domain.message_parts import check_text, text_part
 from agents.domain.serialization import person_name
@@ -80,7 +81,7 @@ class _Case:
         self.handoff = handoff = take_control_locked(self.session, user=self.operator)
         if not was_human or previous != self.operator.pk:
             from_other = {"from": previous} if previous not in (None, self.operator.pk) else {}
-            self.audit("handoff.opened", {"requested_by": str(handoff.requested_by), **from_other})
+            self.audit("handoff.claimed", {"requested_by": str(handoff.requested_by), **from_other})
         return handoff
 
     def audit(self, action: str, detail: Mapping[str, Any] | None = None) -> None:
@@ -177,7 +178,7 @@ def _find_reply(message: Message, session_id: UUID) -> Accepted | None:
         return None
     if bytes(first.fingerprint or b"") != message.fingerprint:
         raise IdempotencyMismatch
-    seq = accepted_seq(session_id, "message.created", None, message=str(first.pk))
+    seq = accepted_seq(session_id, EventType.MESSAGE_CREATED, None, message=str(first.pk))
     return Accepted(None, first.pk, seq, first.ordinal, "stored", replayed=first.pk != message.pk)
 
 
@@ -197,13 +198,13 @@ def add_note(actor: Actor, *, session_id: UUID, text: str) -> HandoffNote:
 def return_to_agent(actor: Actor, *, session_id: UUID) -> HandoffStatus:
     """Let the agent answer again: it goes on with what the user wanted, with the next message. Raises `Forbidden`,
     `NotFound`, `NotHandedOff`."""
-    return _give_back(actor, session_id, HandoffOutcome.RETURNED, "handoff.returned")
+    return _give_back(actor, session_id, HandoffOutcome.RETURNED, "handoff.given_back")
 
 
 def resolve_handoff(actor: Actor, *, session_id: UUID) -> HandoffStatus:
     """Resolve a handoff: what the user wanted is done. The agent answers what comes next. Raises `Forbidden`,
     `NotFound`, `NotHandedOff`."""
-    return _give_back(actor, session_id, HandoffOutcome.RESOLVED, "handoff.resolved")
+    return _give_back(actor, session_id, HandoffOutcome.RESOLVED, "handoff.closed")
 
 
 @retry_after_deadlock

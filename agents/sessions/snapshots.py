@@ -71,7 +71,7 @@ def snapshot_turns(session: AgentSession, questions: Mapping[UUID | None, UUID])
     elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER) if missing else []
     questions = {**questions, **{message.turn_id: message.pk for message in elsewhere}}
     approvals = defaultdict[UUID, list[Approval]](list)
-    asking = [turn.pk for turn in rows if turn.asks]
+    asking = [turn.pk for turn in rows if turn.asks and TurnStatus(turn.status) not in TERMINAL]
     if asking:
         for approval in Approval.objects.filter(turn__in=asking, state=ApprovalState.PENDING).order_by("id"):
             approvals[approval.turn_id].append(approval)

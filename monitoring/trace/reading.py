@@ -61,7 +61,7 @@ def read_trace(turn: Turn) -> Trace:
     moment = now()
     steps = list(Step.objects.filter(turn=turn).order_by("number"))
     spans = spans_of_turn(turn.pk, turn.queued_at, turn.finished_at)
-    timeline = make_timeline(turn, steps, _read_events(turn), spans, now=moment, asked=_read_asked(turn, steps))
+    timeline = make_timeline(turn, steps, _read_events(turn), spans, now=moment, approvals=_read_approvals(turn, steps))
     return Trace(turn, steps, spans, timeline, summarize(turn, timeline, now=moment))
 
 
@@ -76,7 +76,7 @@ def _read_events(turn: Turn) -> list[TurnEvent]:
     return [TurnEvent(*row) for row in rows.values_list("type", "at")[:_MAX_EVENTS]]
 
 
-def _read_asked(turn: Turn, steps: Sequence[Step]) -> dict[int, AskedCall]:
+def _read_approvals(turn: Turn, steps: Sequence[Step]) -> dict[int, AskedCall]:
     if not any(step.details.get("right", {}).get("decision") == "ask" for step in steps):
         return {}
     rows = Approval.objects.filter(turn=turn).values_list("step", "decided_at", "used_at")

@@ -128,10 +128,10 @@ def make_timeline(
     spans: Iterable[RecordedSpan],
     *,
     now: datetime,
-    asked: Mapping[int, AskedCall] = _NOBODY_ASKED,
+    approvals: Mapping[int, AskedCall] = _NOBODY_ASKED,
 ) -> Timeline:
-    """The timeline of `turn`; `steps` and `events` are its own, in their order, and `asked` the calls among its steps,
-    by their numbers, about which a person was asked."""
+    """The timeline of `turn`; `steps` and `events` are its own, in their order, and `approvals` the calls among its
+    steps, by their numbers, about which a person was asked."""
     end = turn.finished_at or now
     recorded = [_span_part(span) for span in spans]
     span_kinds = {part.kind for part in recorded}
@@ -146,7 +146,7 @@ def make_timeline(
         claim = max((at for at in claims if at <= sent_at), default=step.started_at)
         is_first = claim not in seen_claims
         seen_claims.add(claim)
-        if (call := asked.get(step.number)) is not None:
+        if (call := approvals.get(step.number)) is not None:
             parts += _asked_parts(step, call, end)
         else:
             parts += _step_parts(step, end, claim=claim if is_first else None, span_kinds=span_kinds)

@@ -23,14 +23,14 @@ RULES = {
 
 
 def main() -> dict[str, Any]:
-    """`{people}`: nora, who uses the agent, and olga, an operator with a name."""
-    nora, olga = person("nora", Role.USER), person("olga", Role.OPERATOR)
-    User.objects.filter(pk=olga.pk).update(first_name="Olga", last_name="Berg")
+    """`{people}`: clara, who uses the agent, and dora, an operator with a name."""
+    clara, dora = person("clara", Role.USER), person("dora", Role.OPERATOR)
+    User.objects.filter(pk=dora.pk).update(first_name="Dora", last_name="Berg")
     agent = Agent.objects.create(slug=SLUG, name="Front desk", description="Bookings, bills and letters.")
     group = Group.objects.create(name="Desk")
     agent.groups.add(group)
-    for user in (nora, olga):
+    for user in (clara, dora):
         user.groups.add(group)
     AgentDraft.objects.create(agent=agent, configuration=OFFLINE | {"tools": [*RULES, "clock"], "tool_rights": RULES})
     publish(Actor.system("browser tests"), agent_id=agent.pk, expected_version=1)
-    return {"people": {user.username: {"login": login_of(user), "id": user.pk} for user in (nora, olga)}}
+    return {"people": {user.username: {"login": login_of(user), "id": user.pk} for user in (clara, dora)}}

@@ -63,7 +63,7 @@ async def _others(browser: Browser, stack: Stack, folder: Path) -> None:
 
 async def _people(browser: Browser, stack: Stack, folder: Path) -> None:
     stack.seed("tests.browser.people_seed")
-    visitor = await Visitor.arrive(browser, stack, "nora")
+    visitor = await Visitor.arrive(browser, stack, "clara")
     chat = await visitor.chat()
     await chat.page.locator("#agents label", has_text="Front desk").click()
     await chat.say("Note that we stay in room 12 for two nights, with breakfast at 7")
@@ -76,7 +76,7 @@ async def _people(browser: Browser, stack: Stack, folder: Path) -> None:
     await chat.say("My last bill names a minibar that I did not use.")
     await expect(chat.answers).to_have_count(2)
     await chat.answered(chat.answers.last)
-    words = "Good evening, Olga here. I am sorry: I have taken it **off the bill**, and sent you the new one."
+    words = "Good evening, Dora here. I am sorry: I have taken it **off the bill**, and sent you the new one."
     stack.operate("reply_as_human", chat.session, text=words, key="1")
     await expect(chat.page.locator(".answer--human")).to_be_visible()
     await chat.say("That was quick. Thank you!")

@@ -81,9 +81,9 @@ class Stack:
         self._sown.update(new)
 
     def operate(self, verb: str, session: str = "", **options: Any) -> None:
-        """Let olga do what an operator does: see `tests.browser.operator_seat`."""
+        """Let dora do what an operator does: see `tests.browser.operator_seat`."""
         if self._operator is None:
-            command = [sys.executable, "-m", "tests.browser.operator_seat", "olga"]
+            command = [sys.executable, "-m", "tests.browser.operator_seat", "dora"]
             pipe = subprocess.PIPE
             self._operator = subprocess.Popen(command, cwd=ROOT, env=self._env, stdin=pipe, stdout=pipe, text=True)
             self._hear(self._operator, "ready")

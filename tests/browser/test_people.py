@@ -27,11 +27,11 @@ def staffed(stack: Stack) -> None:
 
 async def two_windows(arrive: Arrive) -> tuple[Chat, Chat]:
     """A new chat with the front desk on a desktop, in the dark, and the same one on a phone, once it has a message."""
-    desktop = await (await arrive("nora", color_scheme="dark")).chat()
+    desktop = await (await arrive("clara", color_scheme="dark")).chat()
     await desktop.page.locator("#agents label", has_text="Front desk").click()
     await expect(desktop.page.locator("#ask-person")).to_be_hidden()
     await desktop.ask("Hello")
-    phone = await (await arrive("nora", viewport=PHONE, has_touch=True, is_mobile=True)).chat(desktop.session)
+    phone = await (await arrive("clara", viewport=PHONE, has_touch=True, is_mobile=True)).chat(desktop.session)
     await expect(phone.questions).to_have_text(["Hello"])
     return desktop, phone
 
@@ -110,28 +110,28 @@ async def test_a_person_is_asked_for_comes_answers_and_goes(arrive: Arrive, stac
     # The agent goes on until somebody comes, who cuts it short.
     await desktop.say(SLOW)
     await expect(phone.answers.last).to_contain_text("offline models say")
-    stack.operate("reply_as_human", desktop.session, text="Hello, **Olga** here.", key="1")
+    stack.operate("reply_as_human", desktop.session, text="Hello, **Dora** here.", key="1")
     for chat, bar in zip((desktop, phone), bars, strict=True):
         answer = chat.page.locator(".answer--human")
-        await expect(answer.get_by_role("heading")).to_contain_text("Olga Berg")
-        await expect(answer.locator("strong")).to_have_text("Olga")
+        await expect(answer.get_by_role("heading")).to_contain_text("Dora Berg")
+        await expect(answer.locator("strong")).to_have_text("Dora")
         await expect(chat.page.get_by_text("A person took over here")).to_be_visible()
-        await expect(bar).to_contain_text("Olga Berg answers")
-        await expect(chat.composer).to_have_attribute("placeholder", "Write to Olga Berg")
+        await expect(bar).to_contain_text("Dora Berg answers")
+        await expect(chat.composer).to_have_attribute("placeholder", "Write to Dora Berg")
         await expect(chat.page.locator("#stop, .working").locator("visible=true")).to_have_count(0)
         await expect(chat.page.locator(".asks-agent").locator("visible=true")).to_have_count(0)
-    await expect(phone.status).to_have_text("Olga Berg: Hello, **Olga** here.")
+    await expect(phone.status).to_have_text("Dora Berg: Hello, **Dora** here.")
     await phone.say("Thank you")
     await expect(desktop.questions.last).to_have_text("Thank you")
     await expect(phone.page.locator(".exchange--pending")).to_have_count(0)
     await look(desktop, phone)
     await desktop.page.reload()
     await expect(desktop.page.get_by_text("A person took over here")).to_be_visible()
-    await expect(desktop.page.locator(".answer--human")).to_contain_text("Olga here.")
-    await expect(bars[0]).to_contain_text("Olga Berg answers")
+    await expect(desktop.page.locator(".answer--human")).to_contain_text("Dora here.")
+    await expect(bars[0]).to_contain_text("Dora Berg answers")
     stack.operate("return_to_agent", desktop.session)
     for chat, bar in zip((desktop, phone), bars, strict=True):
-        await expect(bar).to_contain_text("Olga Berg has given the chat back: the agent goes on.")
+        await expect(bar).to_contain_text("Dora Berg has given the chat back: the agent goes on.")
         await expect(chat.composer).to_have_attribute("placeholder", "Write a message")
     await phone.say("[[offline text=Gladly]]")
     await expect(phone.answers.last).to_have_text(re.compile("Gladly"))

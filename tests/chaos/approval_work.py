@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -166,11 +167,11 @@ def _work_until_over(chance: random.Random, kills: Counter[str], enough: int, le
             module, function, when = chance.choice(CLICK_POINTS if clicks else RUNNER_POINTS)
             # A click is rare among what runners do.
             dies = kills.total() + len(alive) < enough and not (clicks and chance.random() < 0.7)
-            count, runner_id = chance.choice((1, 1, 2)) if dies else 0, new_id()
+            number, runner_id = chance.choice((1, 1, 2)) if dies else 0, new_id()
             seed = chance.random()
             pid = os.fork()
             if pid == 0:
-                _live((module, function, when), count, clicks=clicks, runner_id=runner_id, ledger=ledger,
+                _live((module, function, when), number, clicks=clicks, runner_id=runner_id, ledger=ledger,
                       actor=actor, chance=random.Random(seed))  # fmt: skip
             alive[pid] = (f"{'click ' if clicks else ''}{function} {when}", runner_id)
         pid, status = os.wait()
@@ -189,7 +190,7 @@ def _work_until_over(chance: random.Random, kills: Counter[str], enough: int, le
 
 def _live(
     point: tuple[str, str, str],
-    count: int,
+    number: int,
     *,
     clicks: bool,
     runner_id: UUID,
@@ -197,10 +198,10 @@ def _live(
     actor: Actor,
     chance: random.Random,
 ) -> None:
-    """The life of a process: works until all is done, or dies when it comes by the point for the `count`th time."""
+    """The life of a process: works until all is done, or dies when it comes by the point for the `number`th time."""
     try:
-        if count:
-            _arm(*point, count)
+        if number:
+            _arm(*point, number)
         if clicks:
             _click(actor, chance)
         else:
@@ -213,7 +214,12 @@ def _live(
 
 async def _run(runner_id: UUID, ledger: Path) -> None:
     services = replace(services_for(Model()), tools=LedgerTools(ledger))
-    while await in_db_thread(Turn.objects.filter(finished_at=None).exists):
+    for beat in count():
+        if not await in_db_thread(Turn.objects.filter(finished_at=None).exists):
+            return
+        if beat % 10 == 0:
+            # Of turns whose sessions were locked when their runner was found dead.
+            await in_db_thread(reaper.reap)
         # By its name in the module, which may be armed.
         for work in await in_db_thread(
             lambda: claim(runner_id=runner_id, limit=1, running_per_user=SESSIONS, lease_seconds=60.0)

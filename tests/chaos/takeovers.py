@@ -50,7 +50,7 @@ from foundation.errors import BandstandError
 from foundation.ids import new_id
 
 PEOPLE, SESSIONS, OPERATORS, RUNNERS = 2, 6, 3, 2
-LEASE_SECONDS, HEARTBEAT_SECONDS = 2.0, 0.5
+LEASE_SECONDS, HEARTBEAT_SECONDS = 4.0, 1.0
 SETTLE_SECONDS = 30.0
 GIVE_UP_SECONDS = 1_200.0
 PR_SET_PDEATHSIG = 1
@@ -104,7 +104,7 @@ class Stage:
         ledger.touch()
         sync_roles()
         agent = Agent.objects.create(slug="demo", name="Demo")
-        toolbox.BUILTIN = (*toolbox.BUILTIN, work)  # type: ignore[assignment]  # as if it were installed
+        toolbox.BUILTIN = (*toolbox.BUILTIN, work)  # type: ignore[assignment, attr-defined]  # as if it were installed
         configuration = AgentConfiguration(model_chain=("offline:",), tools=("work",))
         AgentDraft.objects.create(agent=agent, configuration=configuration.dump())
         publish(Actor.system("chaos"), agent_id=agent.pk, expected_version=1)

@@ -158,7 +158,7 @@ def expected(*statuses: int) -> frozenset[int]:
 PROGRAMS = [route for route in routes() if route.pattern.startswith(("/api/v1/", "/v1/", "/chat/"))]
 JSON_HEADERS: Headers = [("Content-Type", "application/json")]
 IF_MATCH = ("If-Match", '"1"')
-BODILESS = {"cancel", "fork", "pause-schedule", "resume-schedule"}  # they take an empty body
+BODILESS = {"cancel", "fork", "handoff", "pause-schedule", "resume-schedule"}  # they take an empty body
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from tests.chaos.handoffs import take_over
 from tests.support.surroundings import database_url
 
-ROUNDS, KILLS = 20, 5
+ROUNDS, KILLS = 15, 3
 
 
 @pytest.mark.usefixtures("transactional_db")

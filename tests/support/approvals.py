@@ -14,7 +14,7 @@ from agents.domain.states import StepKind
 from agents.journal.approval_writes import NewApproval, advance_asking, park_for_approval, read_approvals
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import Intent, NewEvent, append
-from agents.models import Approval, Turn
+from agents.models import Approval, Step, Turn
 from agents.sessions.approvals import decide_approval
 from tests.support.conversations import FAR_AHEAD, Conversation, claimed, done
 
@@ -102,7 +102,17 @@ def request_approval(
     arguments: str = '{"amount": 5}',
     expires_at: datetime = FAR_AHEAD,
 ) -> Approval:
-    """A call that waits, with its event."""
+    """A call that waits, with its step and its event; which step came before does not matter."""
+    Step.objects.create(
+        turn_id=claim.turn_id,
+        number=step,
+        kind=StepKind.TOOL,
+        name="transfer",
+        call_id=f"call_{step}",
+        epoch=claim.epoch,
+        request=arguments,
+        details={"right": {"decision": "ask", "reasons": []}},
+    )
     turn = Turn.objects.select_related("agent_session").get(pk=claim.turn_id)
     approval = Approval.objects.create(
         turn=turn,

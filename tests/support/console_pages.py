@@ -134,6 +134,8 @@ def one_row_of_everything(user: User) -> None:
     key_of(user)
     session = session_with_a_turn(user, agent())
     rate(session)
+    # As the product would have counted, so that somebody may take over.
+    AgentSession.objects.filter(pk=session.pk).update(open_turns=1, next_seq=2, next_ordinal=2)
     want_a_person(session)
     q2_sync.sync_schedules()
     JobRun.objects.create(job="test", asked_by="test")

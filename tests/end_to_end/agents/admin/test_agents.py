@@ -249,6 +249,7 @@ def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo:
     assert [str(field.label) for _, _, fields in form.sections() for field in fields] == labels
     assert [title for title, *_ in form.sections()] == [
         "What answers", "Side work", "Tools", "Limits", "What the model remembers", "When no model answers", "Memory",
+        "A person takes over",
     ]  # fmt: skip
     page = client_of("vera", Role.VIEWER).get(button_of(demo, "edit_draft")).content.decode()
     assert all(f"<dt>{label}</dt>" in page for label in labels)

@@ -204,12 +204,12 @@ def first_answer(world: World) -> str:
 def hand_off(world: World) -> None:
     dana = person("dana", Role.OPERATOR)
     User.objects.filter(pk=dana.pk).update(first_name="Dana", last_name="Ng")
-    ids = {"session_id": world.session.session_id}
-    reply_as_human(user_actor(dana), text="Let me look.", key="1", **ids)
+    session_id = world.session.session_id
+    reply_as_human(user_actor(dana), text="Let me look.", key="1", session_id=session_id)
     world.session.ask("Thank you")
-    add_note(user_actor(dana), text="SECRET: is angry", **ids)
-    reply_as_human(user_actor(dana), text="It is 51.", key="2", **ids)
-    resolve_handoff(user_actor(dana), **ids)
+    add_note(user_actor(dana), text="SECRET: is angry", session_id=session_id)
+    reply_as_human(user_actor(dana), text="It is 51.", key="2", session_id=session_id)
+    resolve_handoff(user_actor(dana), session_id=session_id)
 
 
 async def test_what_a_person_answered_is_copied_and_exported_and_operators_notes_are_not(world: World) -> None:

@@ -230,9 +230,9 @@ async def test_a_turn_without_rules_ends_with_one_statement(monkeypatch: pytest.
 
 
 def spy(function: Callable[..., Any], seen: list[Any]) -> Callable[..., Any]:
-    def call(claim: Claim, end: Any, *more: Any) -> Any:
+    def call(claim: Claim, end: Any, *more: Any, **named: Any) -> Any:
         seen.append(end)
-        return function(claim, end, *more)
+        return function(claim, end, *more, **named)
 
     return call
 

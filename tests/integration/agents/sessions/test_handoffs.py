@@ -17,9 +17,19 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.handoffs import HandoffPriority, HandoffState
 from agents.domain.replay import Snapshot
-from agents.domain.states import WaitReason
+from agents.domain.states import WaitReason, WhenBusy
 from agents.journal.fenced_writes import LostTurn, advance
 from agents.models import Agent, Handoff, HandoffNote, OperatorDuty, Release, Step
+from agents.runner.reaper import release_claim
+from agents.sessions import (
+    DoesNotApply,
+    cancel_any_turn,
+    delete_session,
+    fail_turn,
+    fork_session,
+    requeue_turn,
+    retry_turn,
+)
 from agents.sessions.errors import AnsweredByAnother, HandoffNotOffered, NotHandedOff
 from agents.sessions.handoff_control import (
     add_note,
@@ -350,6 +360,30 @@ def test_no_claim_takes_a_turn_of_a_session_that_a_person_controls() -> None:
     claimed()
 
 
+def test_nothing_brings_the_agent_back_to_work_while_a_person_answers() -> None:
+    ada, olga = conversation(), operator()
+    ada.ask("Where is it?")
+    running = claimed()
+    claim_handoff(olga, session_id=ada.session_id)
+    for verb in (retry_turn, requeue_turn, fail_turn):
+        with pytest.raises(DoesNotApply):
+            verb(olga, turn_id=running.turn_id)
+    assert cancel_any_turn(olga, turn_id=running.turn_id).status == "cancelled"
+    assert not release_claim(
+        session_id=ada.session_id, turn_id=running.turn_id, epoch=running.epoch, without_progress=True
+    )
+    branch = ada.ask("Where is my order?", parent=None, when_busy=WhenBusy.INTERRUPT)
+    assert (branch.turn_id, branch.status) == (None, "stored")
+    reply(olga, ada)
+    fork = fork_session(ada.actor, session_id=ada.session_id)
+    assert (fork.controller, fork.messages.filter(author="human").count()) == ("agent", 1)
+    assert claim() == []
+    add_note(olga, session_id=ada.session_id, text="A note")
+    delete_session(ada.actor, session_id=ada.session_id, expected_version=None)
+    assert not Handoff.objects.exists()
+    assert not HandoffNote.objects.exists()
+
+
 def test_another_operator_is_refused_unless_on_purpose() -> None:
     ada, olga, oleg = conversation(), operator(), operator("oleg", "Oleg")
     claim_handoff(olga, session_id=ada.session_id)
@@ -361,7 +395,7 @@ def test_another_operator_is_refused_unless_on_purpose() -> None:
     assert ada.log() == log
     reply(oleg, ada, take_over=True)
     assert same(before, ada)["handoff"]["assignee"] == "Oleg"
-    assert AuditEntry.objects.filter(action="handoff.opened", detail__from=olga.user_id).count() == 1
+    assert AuditEntry.objects.filter(action="handoff.claimed", detail__from=olga.user_id).count() == 1
 
 
 def test_an_assigned_handoff_is_for_its_assignee() -> None:
@@ -483,8 +517,8 @@ def test_each_verb_is_in_the_audit_without_what_was_said() -> None:
     resolve_handoff(olga, session_id=ada.session_id)
     entries = list(AuditEntry.objects.filter(target_type="agentsession").order_by("id"))
     assert [entry.action for entry in entries] == [
-        "handoff.priority_changed", "handoff.assigned", "handoff.noted", "handoff.opened", "handoff.replied",
-        "handoff.snoozed", "handoff.returned", "handoff.opened", "handoff.resolved",
+        "handoff.priority_changed", "handoff.assigned", "handoff.noted", "handoff.claimed", "handoff.replied",
+        "handoff.snoozed", "handoff.given_back", "handoff.claimed", "handoff.closed",
     ]  # fmt: skip
     assert not [entry for entry in entries if "secret" in str(entry.detail) + entry.target_name]
 

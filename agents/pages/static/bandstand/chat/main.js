@@ -419,6 +419,7 @@ function stop() {
 async function forPerson(answer, words) {
   try {
     await answer;
+    if (!state.signedOut) notice.hide(); // of an attempt before
     return true;
   } catch (error) {
     failed(error, words);
