@@ -75,7 +75,7 @@ class InboxChangeList(OrderedKeysetChangeList):
 class HandoffAdmin(KeysetAdmin):
     """The inbox. Only those who may read an agent's transcripts see who waits for a person in its place."""
 
-    query_budget = 12
+    query_budget = 13
 
     list_display = ("who", "waits", "display_status", "reply", "display_priority", "why", "display_agent", "requested")
     list_display_links = ("who",)

@@ -22,7 +22,7 @@ from tests.support.people import person
 pytestmark = pytest.mark.django_db
 
 YES = {"confirm": "yes"}
-SCRIPT = {"HTTP_ACCEPT": "application/json"}
+SCRIPT = {"Accept": "application/json"}
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_an_operator_claims_replies_and_returns(handoff: Handoff, olga: Client) 
     assert "You answer; the agent does not." in page_text
     key = str(uuid4())
     for _ in range(2):
-        sent = olga.post(button_of(handoff, "reply"), {**YES, "text": "Hello, I am Olga.", "key": key}, **SCRIPT)
+        sent = olga.post(button_of(handoff, "reply"), {**YES, "text": "Hello, I am Olga.", "key": key}, headers=SCRIPT)
         assert (sent.status_code, set(sent.json())) == (200, {"key"}), sent.content
     [message] = Message.objects.filter(author="human")
     assert message.parts[0]["text"] == "Hello, I am Olga."
@@ -116,9 +116,9 @@ def test_an_operator_claims_replies_and_returns(handoff: Handoff, olga: Client) 
     assert (handoff.state, handoff.outcome) == ("resolved", "returned")
     actions = list(AuditEntry.objects.order_by("pk").values_list("action", flat=True))
     assert [action for action in actions if action.startswith("handoff.")] == [
-        "handoff.opened",
+        "handoff.claimed",
         "handoff.replied",
-        "handoff.returned",
+        "handoff.given_back",
     ]
 
 
@@ -143,7 +143,7 @@ def test_the_second_to_claim_is_shown_who_was_first_and_may_take_it(handoff: Han
     form = {**YES, "text": "Me too.", "key": str(uuid4())}
     reply = oscar.post(button_of(handoff, "reply"), form)
     assert (reply.status_code, "Me too." in reply.content.decode()) == (409, True)
-    by_script = oscar.post(button_of(handoff, "reply"), form, **SCRIPT)
+    by_script = oscar.post(button_of(handoff, "reply"), form, headers=SCRIPT)
     assert (by_script.status_code, "olga" in by_script.json()["detail"]) == (409, True)
     assert not Message.objects.filter(author="human").exists()
     assert "olga answers" in oscar.get(page_of(handoff)).content.decode()

@@ -46,7 +46,7 @@ def services(*replies: Reply) -> tuple[Any, ScriptedModel, ScriptedTools]:
 
 
 async def rights() -> list[Any]:
-    rows = Step.objects.filter(kind="tool").order_by("number").values_list("details__right", flat=True)
+    rows = Step.objects.filter(kind="tool").order_by("turn", "number").values_list("details__right", flat=True)
     return await in_db_thread(lambda: list(rows))
 
 
