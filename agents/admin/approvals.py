@@ -23,7 +23,6 @@ from agents.admin.inbox.inbox_filters import (
     readable_agent_ids,
 )
 from agents.admin.inbox.inbox_labels import approval_badge, argument_rows, operator_name
-from agents.admin.transcript.steps import shorten
 from agents.domain.approvals import ApprovalState, Decider, Decision
 from agents.models import Approval
 from agents.permissions.role_permissions import DECIDE_APPROVAL
@@ -81,7 +80,7 @@ class ApprovalAdmin(KeysetAdmin):
 
     @admin.display(description="the stored call")
     def stored_call(self, approval: Approval) -> SafeString:
-        rows = [(name, shorten(value)) for name, value in argument_rows(approval.arguments)]
+        rows = argument_rows(approval.arguments)
         return format_html(
             '<dl class="bs-call">{}</dl>',
             format_html_join("", '<dt>{}</dt><dd dir="auto">{}</dd>', rows or [("", "(no arguments)")]),
@@ -164,7 +163,7 @@ class ApprovalAdmin(KeysetAdmin):
             "console/approval_decision.html",
             title=f"Let the agent call {approval.tool}?",
             approval=approval,
-            arguments=[(name, shorten(value)) for name, value in argument_rows(approval.arguments)],
+            arguments=argument_rows(approval.arguments),
             is_pending=approval.state == ApprovalState.PENDING,
             for_operators=approval.decider == Decider.OPERATOR,
             form=form,

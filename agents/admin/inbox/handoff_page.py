@@ -39,7 +39,6 @@ from agents.admin.inbox.inbox_labels import (
     waiting_time,
 )
 from agents.admin.transcript.page import live_changes, transcript_context
-from agents.admin.transcript.steps import shorten
 from agents.domain.approvals import Decider
 from agents.domain.handoffs import HandoffState
 from agents.domain.states import StepStatus, TurnStatus
@@ -129,7 +128,7 @@ def _forms(handoff: Handoff) -> dict[str, Any]:
 def _approval_view(approval: Approval, user: Any) -> dict[str, Any]:
     return {
         "row": approval,
-        "arguments": [(name, shorten(value)) for name, value in argument_rows(approval.arguments)],
+        "arguments": argument_rows(approval.arguments),
         "for_operators": approval.decider == Decider.OPERATOR,
         "may_decide": approval.decider == Decider.OPERATOR and user.has_perm(DECIDE_APPROVAL),
         "url": row_url(approval, "decide"),

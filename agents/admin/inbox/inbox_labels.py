@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -37,6 +38,11 @@ _APPROVAL_LEVELS: Final = {
     ApprovalState.APPROVED: "good",
     ApprovalState.DENIED: "bad",
 }
+# Characters that show nothing, or turn round what follows, as `stored-call.js` of the chat has them.
+_INVISIBLE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
 
 
 def operator_name(user: User | None) -> str:
@@ -122,14 +128,21 @@ def approval_badge(approval: Approval) -> SafeString:
 
 def argument_rows(arguments: str) -> list[tuple[str, str]]:
     """The arguments of a stored call as (name, value), values other than texts as JSON; one nameless row for what is no
-    object."""
+    object. Invisible characters are written as their numbers: `⟨U+202E⟩`."""
     try:
         parsed = orjson.loads(arguments)
     except orjson.JSONDecodeError:
-        return [("", arguments)]
+        return [("", _write_out_invisible(arguments))]
     if not isinstance(parsed, dict):
-        return [("", arguments)]
-    return [(name, value if isinstance(value, str) else _indented(value)) for name, value in parsed.items()]
+        return [("", _write_out_invisible(arguments))]
+    return [
+        (_write_out_invisible(name), _write_out_invisible(value if isinstance(value, str) else _indented(value)))
+        for name, value in parsed.items()
+    ]
+
+
+def _write_out_invisible(text: str) -> str:
+    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
 def _indented(value: Any) -> str:
