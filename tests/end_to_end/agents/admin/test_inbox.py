@@ -368,3 +368,14 @@ def test_pages_of_the_inbox_stay_within_their_budgets(
         assert olga.get(button_of(handoff, "live"), nothing_new).status_code == 204
     with django_assert_max_num_queries(9):
         assert olga.get("/admin/agents/handoff/counts/").json()["count"] == 2
+
+
+def test_who_decides_sees_all_of_the_call_and_what_the_eye_misses(handoff: Handoff, olga: Client) -> None:
+    approval = Approval.objects.get()
+    body = "a" * 5_000 + "the end"
+    approval.arguments = f'{{"body": "{body}", "to": "moc.elpmaxe\u202e", "more": {{"\u200b": ["\u2066"]}}}}'
+    approval.save()
+    for page in (page_of(approval), button_of(approval, "decide"), page_of(handoff)):
+        shown = olga.get(page).content.decode()
+        for words in ("a" * 5_000 + "the end", "moc.elpmaxe⟨U+202E⟩", "⟨U+200B⟩", "⟨U+2066⟩"):
+            assert words in shown, (page, words[-20:])
