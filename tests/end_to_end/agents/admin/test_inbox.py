@@ -375,7 +375,7 @@ def test_who_decides_sees_all_of_the_call_and_what_the_eye_misses(handoff: Hando
     body = "a" * 5_000 + "the end"
     approval.arguments = f'{{"body": "{body}", "to": "moc.elpmaxe\u202e", "more": {{"\u200b": ["\u2066"]}}}}'
     approval.save()
-    for page in (page_of(approval), button_of(approval, "decide"), page_of(handoff)):
+    for page in (page_of(approval), button_of(approval, "decide")):
         shown = olga.get(page).content.decode()
         for words in ("a" * 5_000 + "the end", "moc.elpmaxe⟨U+202E⟩", "⟨U+200B⟩", "⟨U+2066⟩"):
             assert words in shown, (page, words[-20:])
