@@ -58,7 +58,9 @@ def template() -> str | None:
 
 
 def _start_cluster(version: int) -> str:
-    cluster = Cluster(take_slot(ROOT / ".cache" / f"postgres-{version}"), version)
+    # Workers share it, and tests of races open a connection for each of those who race.
+    place = take_slot(ROOT / ".cache" / f"postgres-{version}")
+    cluster = Cluster(place, version, settings={"max_connections": "200"})
     url = cluster.start()
     atexit.register(cluster.stop)
     return url

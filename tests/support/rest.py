@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 from asgiref.sync import sync_to_async
+from django.db import transaction
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client
 
@@ -17,7 +18,7 @@ from agents.domain.states import TurnStatus
 from agents.domain.usage import BilledUsage
 from agents.journal.claims import Claim, claim
 from agents.journal.fenced_writes import NewEvent, TurnEnd, append, finish
-from agents.models import Message, Runner
+from agents.models import AgentSession, Message, Runner
 from foundation.ids import new_id
 from tests.support import declared
 from tests.support.event_stream import EventStreamParser, Sent
@@ -140,9 +141,11 @@ class SentEvents:
 
 
 def take_turn() -> Claim:
-    """Claim the next turn, as a runner does."""
+    """Claim the next turn, as a runner does; but one whose session somebody has locked is waited for."""
     runner = Runner.objects.create(host="tests", pid=1, capacity=1)
-    (taken,) = claim(runner_id=runner.pk, limit=1, running_per_user=10, lease_seconds=60)
+    with transaction.atomic():
+        list(AgentSession.objects.select_for_update(no_key=True).order_by("pk"))
+        (taken,) = claim(runner_id=runner.pk, limit=1, running_per_user=10, lease_seconds=60)
     return taken
 
 

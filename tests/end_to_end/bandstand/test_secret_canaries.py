@@ -197,9 +197,10 @@ def _in_notifications(house: House) -> None:
     house.secrets["channel"] = CHANNEL
     # Queued here, so that it is sent by the installation's own processes.
     house.change(
-        "INSERT INTO monitoring_notification (id, channel_id, kind, dedup_key, content, state, attempts, requested_by) "
+        "INSERT INTO monitoring_notification (id, channel_id, kind, dedup_key, content, state, attempts, requested_by, "
+        "priority) "
         "SELECT gen_random_uuid(), id, 'firing', 'one', "
-        """'{"title": "slow", "incident_key": "one"}', 'waiting', 0, '' FROM monitoring_notificationchannel """
+        """'{"title": "slow", "incident_key": "one"}', 'waiting', 0, '', 2 FROM monitoring_notificationchannel """
         "WHERE name = 'slack'"
     )
     wait_for(lambda: any("notification.failed" in report for report in house.outside.reports), 60)

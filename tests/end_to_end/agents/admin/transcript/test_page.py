@@ -258,7 +258,7 @@ def test_a_fallback_shows_on_its_turn_its_steps_and_its_session(vera: Client) ->
     assert '<span class="bs-tag bs-tag--warn">human handoff</span>' in shown
     assert "After transient. It gave nothing: no earlier answer." in shown
     assert FALLBACK_NOTES["human_handoff"] in shown
-    assert "A person was asked to take over this session" in shown
+    assert "A person was asked for: " in shown
     assert reverse("admin:agents_turn_change", args=[turn]) in shown
     sessions = reverse("admin:agents_agentsession_changelist")
     assert str(ada.session_id) in page(vera, f"{sessions}?state=handoff")
