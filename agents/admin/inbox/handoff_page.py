@@ -29,6 +29,7 @@ from agents.admin.inbox.handoff_actions import (
 )
 from agents.admin.inbox.inbox_labels import (
     argument_rows,
+    call_reasons,
     describe_reason,
     first_reply,
     handoff_badge,
@@ -127,9 +128,14 @@ def _forms(handoff: Handoff) -> dict[str, Any]:
 
 
 def _approval_view(approval: Approval, user: Any) -> dict[str, Any]:
+    whole = argument_rows(approval.arguments)
+    arguments = [(name, shorten(value)) for name, value in whole]
     return {
         "row": approval,
-        "arguments": [(name, shorten(value)) for name, value in argument_rows(approval.arguments)],
+        "arguments": arguments,
+        # Nobody is to agree to what is not on the page.
+        "is_cut": arguments != whole,
+        "reasons": call_reasons(approval),
         "for_operators": approval.decider == Decider.OPERATOR,
         "may_decide": approval.decider == Decider.OPERATOR and user.has_perm(DECIDE_APPROVAL),
         "url": row_url(approval, "decide"),
