@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, Required, get_type_hints
 
@@ -74,6 +74,8 @@ def read_signature(function: Callable[..., Any], *, context_type: type) -> tuple
             f"the docstring of {function.__name__} describes {', '.join(sorted(unknown))}: no such parameter"
         )
     adapter = _adapter(function.__name__, fields)
+    if _has_second_names(adapter.core_schema):
+        raise TypeError(f"an argument of {function.__name__} has several names: its schema says one, and so do rights")
     return description, Arguments(_schema(adapter, defaults), adapter, context_name)
 
 
@@ -99,6 +101,24 @@ def _adapter(name: str, fields: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]
     make: Any = TypedDict
     shape = with_config(ConfigDict(extra="forbid", strict=True))(make(name, dict(fields)))
     return TypeAdapter(shape)
+
+
+def _has_second_names(core_schema: Any) -> bool:
+    """Whether a value somewhere in the arguments may come by another name than that in their schema."""
+    parts = list(_walk(core_schema))
+    aliases = [part["validation_alias"] for part in parts if "validation_alias" in part]
+    by_name = any(part.get("validate_by_name") is True for part in parts)
+    return any(by_name or not isinstance(alias, str) for alias in aliases)
+
+
+def _walk(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects in a core schema."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _walk(item)
 
 
 def _schema(adapter: TypeAdapter[dict[str, Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:

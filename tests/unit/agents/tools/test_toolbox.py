@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from agents.domain.model_messages import ToolSpec
 from agents.domain.states import WaitReason
@@ -34,6 +34,11 @@ SESSION, TURN = UUID(int=1), UUID(int=2)
 class Unit(enum.StrEnum):
     METRE = "m"
     FOOT = "ft"
+
+
+class Aliased(BaseModel):
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+    to: str = Field(alias="recipient")
 
 
 class Place(BaseModel):
@@ -129,7 +134,15 @@ def test_a_function_that_cannot_be_described_is_no_tool() -> None:
         """
         return text
 
-    for function in (undocumented, untyped, open_ended, misdescribed):
+    def many_named(to: Annotated[str, Field(validation_alias=AliasChoices("to", "recipient"))]) -> str:
+        """Send it."""
+        return to
+
+    def nested(rows: list[Aliased]) -> str:
+        """Send them."""
+        return str(rows)
+
+    for function in (undocumented, untyped, open_ended, misdescribed, many_named, nested):
         with pytest.raises(TypeError):
             tool(idempotent=True, writes=False)(function)
     with pytest.raises(TypeError):
