@@ -98,6 +98,27 @@ async def test_two_operators_see_each_other_and_one_takes_it(arrive: Arrive) -> 
     await goes_on(chat)
 
 
+async def test_what_is_typed_or_about_to_be_pressed_is_for_no_other_call(arrive: Arrive) -> None:
+    oscar, ana = [await Console.open(await arrive(name)) for name in ("oscar", "ana")]
+    await oscar.go("agents/handoff/{two_calls}/change/")
+    first, second = oscar.page.locator(".bs-approval").nth(0), oscar.page.locator(".bs-approval").nth(1)
+    await expect(first).to_contain_text("11*2")
+    await expect(second).to_contain_text("12*2")
+    await second.get_by_label("A word to the agent").fill("Only this one.")
+    await first.get_by_label("A word to the agent").fill("Not this one.")
+    await first.get_by_role("button", name="Approve").focus()
+    await ana.go("agents/handoff/{two_calls}/change/")
+    async with ana.page.expect_navigation():
+        await ana.page.locator(".bs-approval").filter(has_text="11*2").get_by_role("button", name="Refuse").click()
+    await expect(oscar.page.locator(".bs-approval")).to_have_count(1)
+    await expect(first).to_contain_text("12*2")
+    await expect(first.get_by_label("A word to the agent")).to_have_value("Only this one.")
+    assert await oscar.page.evaluate("document.activeElement.closest('.bs-approval')") is None
+    async with oscar.page.expect_navigation():
+        await first.get_by_role("button", name="Approve").click()
+    await expect(oscar.page.locator(".bs-turn").last).to_contain_text("24")
+
+
 async def test_the_list_goes_on_by_itself_and_counts(arrive: Arrive) -> None:
     console = await Console.open(await arrive("oscar"))
     await console.go("agents/handoff/")
@@ -128,9 +149,9 @@ async def test_the_list_goes_on_by_itself_and_counts(arrive: Arrive) -> None:
 
 async def test_an_operator_approves_a_call_beside_its_conversation(arrive: Arrive, stack: Stack) -> None:
     console = await Console.open(await arrive("oscar"))
-    await console.go("agents/approval/")
+    await console.go("agents/approval/?user=tom")
     page = console.page
-    await page.get_by_role("link", name="calculator").first.click()
+    await page.get_by_role("link", name="calculator").click()
     await page.get_by_role("link", name="Decide").click()
     await expect(page.locator(".bs-call")).to_contain_text("59.90*2")
     await console.press("Approve")
