@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import Arrive
 from tests.browser.console_visit import Console
@@ -117,6 +117,22 @@ async def test_what_is_typed_or_about_to_be_pressed_is_for_no_other_call(arrive:
     async with oscar.page.expect_navigation():
         await first.get_by_role("button", name="Approve").click()
     await expect(oscar.page.locator(".bs-turn").last).to_contain_text("24")
+
+
+async def test_a_page_that_is_far_behind_does_not_throw_away_what_somebody_writes(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("oscar"))
+    await console.go("agents/handoff/{waiting}/change/")
+    page = console.page
+    await page.get_by_label("Your reply to maria").fill("I have looked into it.")
+
+    async def far_behind(route: Route) -> None:
+        await route.fulfill(status=409)
+
+    await page.route("**/live/**", far_behind)
+    await expect(page.locator(".bs-transcript__pulse")).to_contain_text("load the page again")
+    await expect(page.get_by_label("Your reply to maria")).to_have_value("I have looked into it.")
+    async with page.expect_navigation():
+        await page.get_by_label("Your reply to maria").fill("")
 
 
 async def test_the_list_goes_on_by_itself_and_counts(arrive: Arrive) -> None:
