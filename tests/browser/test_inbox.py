@@ -135,6 +135,18 @@ async def test_a_page_that_is_far_behind_does_not_throw_away_what_somebody_write
         await page.get_by_label("Your reply to maria").fill("")
 
 
+async def test_words_that_cannot_be_sent_stay_and_it_says_why(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("oscar"))
+    await console.go("agents/handoff/{waiting}/change/")
+    page = console.page
+    box, problem = page.get_by_label("Your reply to maria"), page.locator(".bs-case__conversation [data-problem]")
+    await box.fill("I have looked into it.")
+    await page.context.clear_cookies()
+    await page.get_by_role("button", name="Send").click()
+    await expect(problem).to_contain_text("Copy your words, and load the page again.")
+    await expect(box).to_have_value("I have looked into it.")
+
+
 async def test_the_list_goes_on_by_itself_and_counts(arrive: Arrive) -> None:
     console = await Console.open(await arrive("oscar"))
     await console.go("agents/handoff/")

@@ -1,6 +1,7 @@
 // The page of a conversation in the inbox: replies and notes are sent without leaving it, Ctrl+Enter sends, and the page
 // begins where the conversation has got to.
 
+const RESCUE = "Copy your words, and load the page again.";
 const page = document.querySelector("[data-live]");
 
 document.addEventListener("keydown", (event) => {
@@ -32,9 +33,10 @@ async function send(form) {
       redirect: "manual",
       signal: AbortSignal.timeout(20_000),
     });
-    if (answer.type === "opaqueredirect") throw new Error("You are signed out: copy your words, and sign in again.");
-    const body = await answer.json();
-    if (!answer.ok) throw new Error(body.detail);
+    if (answer.type === "opaqueredirect") throw new Error(`Not sent: you are signed out, or this is gone. ${RESCUE}`);
+    // A page says that one may not, or that the form is of a login before.
+    const body = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(body.detail ?? `Not sent: this page may not send any more. ${RESCUE}`);
     form.reset();
     if (body.key) form.elements.key.value = body.key;
     page.dispatchEvent(new Event("bs-refresh"));
