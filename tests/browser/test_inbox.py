@@ -78,6 +78,8 @@ async def test_an_operator_and_a_person_write_to_each_other(arrive: Arrive) -> N
     await page.get_by_label("Note for operators").fill("She is in a hurry.")
     await page.get_by_role("button", name="Add note").click()
     await expect(page.locator("aside.bs-operator-note")).to_contain_text("She is in a hurry.")
+    await expect(page.locator("#note_text")).to_have_value("")
+    assert await page.locator(".bs-case__note [data-problem]").text_content() == ""
     await expect(chat.transcript).not_to_contain_text("She is in a hurry.")
     await console.press("Return to the agent")
     await expect(page.locator(".bs-mark").last).to_contain_text("The agent answers again")

@@ -38,7 +38,7 @@ async function send(form) {
     const body = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Error(body.detail ?? `Not sent: this page may not send any more. ${RESCUE}`);
     form.reset();
-    if (body.key) form.elements.key.value = body.key;
+    if (form.elements.key) form.elements.key.value = body.key; // a note has none
     page.dispatchEvent(new Event("bs-refresh"));
   } catch (error) {
     // The key stays: what was stored nevertheless is not stored again.
