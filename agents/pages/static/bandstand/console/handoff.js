@@ -36,9 +36,10 @@ async function send(form) {
     if (answer.type === "opaqueredirect") throw new Error(`Not sent: you are signed out, or this is gone. ${RESCUE}`);
     // A page says that one may not, or that the form is of a login before.
     const body = await answer.json().catch(() => ({}));
+    // A note has none.
+    if (body.key && form.elements.key) form.elements.key.value = body.key;
     if (!answer.ok) throw new Error(body.detail ?? `Not sent: this page may not send any more. ${RESCUE}`);
     form.reset();
-    if (form.elements.key) form.elements.key.value = body.key; // a note has none
     page.dispatchEvent(new Event("bs-refresh"));
   } catch (error) {
     // The key stays: what was stored nevertheless is not stored again.
