@@ -283,7 +283,7 @@ def test_an_approval_shows_its_call_and_is_decided_once(handoff: Handoff, olga: 
     approval = Approval.objects.get()
     page = olga.get(button_of(approval, "decide")).content.decode()
     beside = olga.get(page_of(handoff)).content.decode()
-    for words in ("pay", "amount", "10", "came from a web page", 'value="approve"'):
+    for words in ("pay", "amount", "10", "came from a web page", 'value="approve"', "he user reads it, too"):
         assert words in page
         assert words in beside
     assert olga.post(button_of(approval, "decide"), {"decision": "maybe"}).status_code == 200
@@ -375,3 +375,14 @@ def test_pages_of_the_inbox_stay_within_their_budgets(
         assert olga.get(button_of(handoff, "live"), nothing_new).status_code == 204
     with django_assert_max_num_queries(9):
         assert olga.get("/admin/agents/handoff/counts/").json()["count"] == 2
+
+
+def test_who_decides_sees_all_of_the_call_and_what_the_eye_misses(handoff: Handoff, olga: Client) -> None:
+    approval = Approval.objects.get()
+    body = "a" * 5_000 + "the end"
+    approval.arguments = f'{{"body": "{body}", "to": "moc.elpmaxe\u202e", "more": {{"\u200b": ["\u2066"]}}}}'
+    approval.save()
+    for page in (page_of(approval), button_of(approval, "decide")):
+        shown = olga.get(page).content.decode()
+        for words in ("a" * 5_000 + "the end", "moc.elpmaxe⟨U+202E⟩", "⟨U+200B⟩", "⟨U+2066⟩"):
+            assert words in shown, (page, words[-20:])

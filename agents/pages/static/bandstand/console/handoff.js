@@ -1,8 +1,10 @@
 // The page of a conversation in the inbox: replies and notes are sent without leaving it, Ctrl+Enter sends, and the page
 // begins where the conversation has got to.
 
-const RESCUE = "Copy your words, and load the page again.";
 const page = document.querySelector("[data-live]");
+const TOKEN = "input[name=csrfmiddlewaretoken]";
+const SIGNED_OUT = "You are signed out. Your words stay here: sign in again in another window, then press Send once more.";
+const REFUSED = "you may not answer here any more, or the server has a fault. Copy your words and load the page again.";
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
@@ -19,6 +21,27 @@ for (const form of document.querySelectorAll("form[data-send]")) {
   });
 }
 
+function post(form) {
+  return fetch(form.action, {
+    method: "POST",
+    body: new FormData(form),
+    headers: { Accept: "application/json" },
+    redirect: "manual",
+    signal: AbortSignal.timeout(20_000),
+  });
+}
+
+// Who has signed in again in another window has another token than the forms of this page. Resolves to whether there is
+// one.
+async function renewTokens() {
+  const answer = await fetch(location.href, { redirect: "manual", signal: AbortSignal.timeout(20_000) });
+  if (answer.type === "opaqueredirect") throw new Error(SIGNED_OUT);
+  if (!answer.ok) return false;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(TOKEN);
+  for (const field of document.querySelectorAll(TOKEN)) field.value = fresh?.value ?? field.value;
+  return fresh !== null;
+}
+
 async function send(form) {
   const button = form.querySelector("button[type=submit]");
   const problem = form.querySelector("[data-problem]");
@@ -26,19 +49,14 @@ async function send(form) {
   button.disabled = true;
   problem.textContent = "";
   try {
-    const answer = await fetch(form.action, {
-      method: "POST",
-      body: new FormData(form),
-      headers: { Accept: "application/json" },
-      redirect: "manual",
-      signal: AbortSignal.timeout(20_000),
-    });
-    if (answer.type === "opaqueredirect") throw new Error(`Not sent: you are signed out, or this is gone. ${RESCUE}`);
-    // A page says that one may not, or that the form is of a login before.
-    const body = await answer.json().catch(() => ({}));
+    let answer = await post(form);
+    if (answer.status === 403 && (await renewTokens())) answer = await post(form);
+    if (answer.type === "opaqueredirect") throw new Error(SIGNED_OUT);
+    if (!answer.headers.get("Content-Type")?.includes("json")) throw new Error(`Not sent (status ${answer.status}): ${REFUSED}`);
+    const body = await answer.json();
     // A note has none.
     if (body.key && form.elements.key) form.elements.key.value = body.key;
-    if (!answer.ok) throw new Error(body.detail ?? `Not sent: this page may not send any more. ${RESCUE}`);
+    if (!answer.ok) throw new Error(body.detail);
     form.reset();
     page.dispatchEvent(new Event("bs-refresh"));
   } catch (error) {
@@ -50,7 +68,4 @@ async function send(form) {
   }
 }
 
-if (page && "beginAtEnd" in page.dataset && !location.hash) {
-  const end = page.querySelector(".bs-reply") ?? page.querySelector(".bs-case__conversation");
-  addEventListener("load", () => end.scrollIntoView({ block: "end" }), { once: true });
-}
+page?.addEventListener("bs-signed-in", () => renewTokens().catch(() => {})); // else the next press does

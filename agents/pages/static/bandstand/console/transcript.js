@@ -29,6 +29,8 @@ function follow(page) {
     }
     if (answer.status === 200) show(await answer.json());
     else if (answer.status !== 204) throw new Error(`status ${answer.status}`);
+    if (failures === Infinity) page.dispatchEvent(new Event("bs-signed-in"));
+    failures = 0;
     say("live", false);
     return undefined;
   }
@@ -107,7 +109,6 @@ function follow(page) {
     asking = true;
     try {
       if (!document.hidden) await ask();
-      if (failures !== Infinity) failures = 0;
     } catch {
       failures += 1;
       say("not reached; trying again", false);
@@ -118,5 +119,8 @@ function follow(page) {
 
   // Whoever has just written wants to see it now.
   page.addEventListener("bs-refresh", go);
+  // Somebody may have signed in again in another window.
+  addEventListener("focus", () => failures === Infinity && go());
+  if ("beginAtEnd" in page.dataset && !location.hash) addEventListener("load", () => scrollBy({ top: rest() }), { once: true });
   timer = setTimeout(go, 1000);
 }
