@@ -43,7 +43,11 @@ class DecisionForm(forms.Form):
 
     decision = forms.ChoiceField(choices=[(decision.value, decision.value) for decision in Decision])
     note = forms.CharField(
-        label="A word to the agent", required=False, max_length=MAX_NOTE, widget=TextInput, help_text="May be empty."
+        label="A word to the agent",
+        required=False,
+        max_length=MAX_NOTE,
+        widget=TextInput,
+        help_text="May be empty. The user reads it, too.",
     )
 
 

@@ -96,7 +96,7 @@ INBOX_PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "inbox": ("oscar", "agents/handoff/", {}),
     "inbox-conversation": ("oscar", "agents/handoff/{waiting}/change/", {}),
     "inbox-phone": ("oscar", "agents/handoff/{answered}/change/", NARROW),
-    "inbox-approval": ("oscar", "agents/approval/", {}),
+    "inbox-approval": ("oscar", "agents/approval/?user=tom", {}),
 }
 
 

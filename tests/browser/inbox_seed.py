@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -49,8 +50,8 @@ ADDRESS = [
 
 
 def main() -> dict[str, Any]:
-    """`{people, waiting, answered, approval_session}`: handoffs that waits and that Ana answers, and a session whose
-    agent's call waits for an operator."""
+    """`{people, waiting, answered, approval_session, two_calls}`: handoffs that waits and that Ana answers, a session
+    whose agent's call waits for an operator, and a handoff of one in which two calls do."""
     users = {name: person(name, Role.USER) for name in USERS}
     operators = {name: person(name, Role.OPERATOR) for name in OPERATORS}
     for name, (first, last) in OPERATORS.items():
@@ -72,12 +73,18 @@ def main() -> dict[str, Any]:
     tom = user_actor(users["tom"])
     refund = create_session(tom, agent_slug="orders", title="A refund").pk
     accept_message(tom, session_id=refund, text="calculate 59.90*2")
+    paul = user_actor(users["paul"])
+    two = create_session(paul, agent_slug="orders", title="Two refunds").pk
+    calls = [["calculator", {"expression": "11*2"}], ["calculator", {"expression": "12*2"}]]
+    accept_message(paul, session_id=two, text=f"[[offline calls={json.dumps(calls)}]] Refund both.")
+    request_handoff(paul, session_id=two)
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in {**users, **operators}.items()}
     return {
         "people": found,
         "waiting": _handoff_of(waiting),
         "answered": _handoff_of(answered),
         "approval_session": str(refund),
+        "two_calls": _handoff_of(two),
     }
 
 

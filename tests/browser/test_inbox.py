@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import Arrive
 from tests.browser.console_visit import Console
@@ -78,6 +78,8 @@ async def test_an_operator_and_a_person_write_to_each_other(arrive: Arrive) -> N
     await page.get_by_label("Note for operators").fill("She is in a hurry.")
     await page.get_by_role("button", name="Add note").click()
     await expect(page.locator("aside.bs-operator-note")).to_contain_text("She is in a hurry.")
+    await expect(page.locator("#note_text")).to_have_value("")
+    assert await page.locator(".bs-case__note [data-problem]").text_content() == ""
     await expect(chat.transcript).not_to_contain_text("She is in a hurry.")
     await console.press("Return to the agent")
     await expect(page.locator(".bs-mark").last).to_contain_text("The agent answers again")
@@ -131,6 +133,43 @@ async def test_two_operators_see_each_other_and_one_takes_it(arrive: Arrive) -> 
     await goes_on(chat)
 
 
+async def test_what_is_typed_or_about_to_be_pressed_is_for_no_other_call(arrive: Arrive) -> None:
+    oscar, ana = [await Console.open(await arrive(name)) for name in ("oscar", "ana")]
+    await oscar.go("agents/handoff/{two_calls}/change/")
+    first, second = oscar.page.locator(".bs-approval").nth(0), oscar.page.locator(".bs-approval").nth(1)
+    await expect(first).to_contain_text("11*2")
+    await expect(second).to_contain_text("12*2")
+    await second.get_by_label("A word to the agent").fill("Only this one.")
+    await first.get_by_label("A word to the agent").fill("Not this one.")
+    await first.get_by_role("button", name="Approve").focus()
+    await ana.go("agents/handoff/{two_calls}/change/")
+    async with ana.page.expect_navigation():
+        await ana.page.locator(".bs-approval").filter(has_text="11*2").get_by_role("button", name="Refuse").click()
+    await expect(oscar.page.locator(".bs-approval")).to_have_count(1)
+    await expect(first).to_contain_text("12*2")
+    await expect(first.get_by_label("A word to the agent")).to_have_value("Only this one.")
+    assert await oscar.page.evaluate("document.activeElement.closest('.bs-approval')") is None
+    async with oscar.page.expect_navigation():
+        await first.get_by_role("button", name="Approve").click()
+    await expect(oscar.page.locator(".bs-turn").last).to_contain_text("24")
+
+
+async def test_a_page_that_is_far_behind_does_not_throw_away_what_somebody_writes(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("oscar"))
+    await console.go("agents/handoff/{waiting}/change/")
+    page = console.page
+    await page.get_by_label("Your reply to maria").fill("I have looked into it.")
+
+    async def far_behind(route: Route) -> None:
+        await route.fulfill(status=409)
+
+    await page.route("**/live/**", far_behind)
+    await expect(page.locator(".bs-transcript__pulse")).to_contain_text("load the page again")
+    await expect(page.get_by_label("Your reply to maria")).to_have_value("I have looked into it.")
+    async with page.expect_navigation():
+        await page.get_by_label("Your reply to maria").fill("")
+
+
 async def test_the_list_goes_on_by_itself_and_counts(arrive: Arrive) -> None:
     console = await Console.open(await arrive("oscar"))
     await console.go("agents/handoff/")
@@ -161,9 +200,9 @@ async def test_the_list_goes_on_by_itself_and_counts(arrive: Arrive) -> None:
 
 async def test_an_operator_approves_a_call_beside_its_conversation(arrive: Arrive, stack: Stack) -> None:
     console = await Console.open(await arrive("oscar"))
-    await console.go("agents/approval/")
+    await console.go("agents/approval/?user=tom")
     page = console.page
-    await page.get_by_role("link", name="calculator").first.click()
+    await page.get_by_role("link", name="calculator").click()
     await page.get_by_role("link", name="Decide").click()
     await expect(page.locator(".bs-call")).to_contain_text("59.90*2")
     await console.press("Approve")

@@ -17,14 +17,15 @@ from agents.models import Handoff
 from agents.sessions.errors import AnsweredByAnother, NotHandedOff
 from console.confirmation import confirmation_page, confirmed_data
 from console.views import console_page, row_url
-from foundation.errors import BandstandError
+from foundation.errors import BandstandError, IdempotencyMismatch
 
 
 def run_handoff_action(
     request: HttpRequest, model_admin: ModelAdmin[Any], handoff: Handoff, action: HandoffAction
 ) -> HttpResponse:
     """Do the action and lead to the page of the handoff; or first say what it does, or why it was refused. A form that
-    a script sends is answered in JSON: the `key` of the next reply, or the `detail` of a refusal."""
+    a script sends is answered in JSON: the `key` of the next reply, or the `detail` of a refusal, with a `key` if that
+    of the form is used up."""
     form = action.make_form(confirmed_data(request), handoff, initial={"key": uuid4()})
     return _Press(request, model_admin, handoff, action, form).respond()
 
@@ -70,6 +71,10 @@ class _Press:
         except AnsweredByAnother as error:
             detail = f"{error.detail} Nothing was sent. Send once more to take it over."
             return JsonResponse({"detail": detail}, status=409)
+        except IdempotencyMismatch:
+            # The answer to the first had got lost, and the words were changed since.
+            detail = "What you wrote before was sent; it stands above. Send once more to send this, too."
+            return JsonResponse({"detail": detail, "key": str(uuid4())}, status=409)
         except BandstandError as error:
             return JsonResponse({"detail": error.detail}, status=409)
         return JsonResponse({"key": str(uuid4())})

@@ -132,12 +132,19 @@ def test_an_operator_claims_replies_and_returns(handoff: Handoff, olga: Client) 
         assert (sent.status_code, set(sent.json())) == (200, {"key"}), sent.content
     [message] = Message.objects.filter(author="human")
     assert message.parts[0]["text"] == "Hello, I am Olga."
+    # Whoever changes their words, since no answer has come, sends two messages.
+    changed = olga.post(button_of(handoff, "reply"), {**YES, "text": "I am Olga.", "key": key}, headers=SCRIPT)
+    assert (changed.status_code, "it stands above" in changed.json()["detail"]) == (409, True)
+    key = changed.json()["key"]
+    assert olga.post(button_of(handoff, "reply"), {**YES, "text": "I am Olga.", "key": key}, headers=SCRIPT).json()
+    assert Message.objects.filter(author="human").count() == 2
     assert olga.post(button_of(handoff, "return"), YES).status_code == 302
     handoff.refresh_from_db()
     assert (handoff.state, handoff.outcome) == ("resolved", "returned")
     actions = list(AuditEntry.objects.order_by("pk").values_list("action", flat=True))
     assert [action for action in actions if action.startswith("handoff.")] == [
         "handoff.claimed",
+        "handoff.replied",
         "handoff.replied",
         "handoff.given_back",
     ]
@@ -276,7 +283,7 @@ def test_an_approval_shows_its_call_and_is_decided_once(handoff: Handoff, olga: 
     approval = Approval.objects.get()
     page = olga.get(button_of(approval, "decide")).content.decode()
     beside = olga.get(page_of(handoff)).content.decode()
-    for words in ("pay", "amount", "10", "came from a web page", 'value="approve"'):
+    for words in ("pay", "amount", "10", "came from a web page", 'value="approve"', "he user reads it, too"):
         assert words in page
         assert words in beside
     assert olga.post(button_of(approval, "decide"), {"decision": "maybe"}).status_code == 200

@@ -54,9 +54,10 @@ async function send(form) {
     if (answer.type === "opaqueredirect") throw new Error(SIGNED_OUT);
     if (!answer.headers.get("Content-Type")?.includes("json")) throw new Error(`Not sent (status ${answer.status}): ${REFUSED}`);
     const body = await answer.json();
+    // A note has none.
+    if (body.key && form.elements.key) form.elements.key.value = body.key;
     if (!answer.ok) throw new Error(body.detail);
     form.reset();
-    if (body.key) form.elements.key.value = body.key;
     page.dispatchEvent(new Event("bs-refresh"));
   } catch (error) {
     // The key stays: what was stored nevertheless is not stored again.

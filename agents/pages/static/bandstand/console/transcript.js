@@ -22,7 +22,11 @@ function follow(page) {
     // A login that ended answers with a redirect, which must not be taken for an answer.
     const answer = await fetch(address, { redirect: "manual", headers: { Accept: "application/json" } });
     if (answer.type === "opaqueredirect" || [401, 403, 404].includes(answer.status)) return say("signed out or no longer allowed", true);
-    if (answer.status === 409) return location.reload();
+    if (answer.status === 409) {
+      // Not under the hands of somebody who writes: the words would be gone.
+      if ([...page.querySelectorAll("textarea")].some((field) => field.value.trim())) return say("too much is new: load the page again", false);
+      return location.reload();
+    }
     if (answer.status === 200) show(await answer.json());
     else if (answer.status !== 204) throw new Error(`status ${answer.status}`);
     if (failures === Infinity) page.dispatchEvent(new Event("bs-signed-in"));

@@ -1,12 +1,17 @@
 // Make the children of one node equal to those of another, and touch only what differs: what stays keeps its scroll
-// position, its selection and the focus.
+// position, its selection and the focus. An element with an id becomes no other one: what somebody types into it, or is about
+// to press in it, is not meant for what comes in its place.
 
 export function morph(target, source) {
   let old = target.firstChild;
   for (let fresh = source.firstChild; fresh; ) {
     const next = fresh.nextSibling;
+    const same = fresh.id ? find(fresh.id, old) : null;
+    if (same) while (old !== same) old = remove(old);
     if (!old) {
       target.append(fresh);
+    } else if (old.id && old.id !== fresh.id) {
+      target.insertBefore(fresh, old); // it may come later
     } else {
       const after = old.nextSibling;
       if (alike(old, fresh)) become(old, fresh);
@@ -15,14 +20,23 @@ export function morph(target, source) {
     }
     fresh = next;
   }
-  while (old) {
-    const after = old.nextSibling;
-    old.remove();
-    old = after;
-  }
+  while (old) old = remove(old);
 }
 
-const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName;
+// The node with this id, `node` or one behind it; null if there is none.
+function find(id, node) {
+  while (node && node.id !== id) node = node.nextSibling;
+  return node;
+}
+
+// Remove a node, and return the next one.
+function remove(node) {
+  const after = node.nextSibling;
+  node.remove();
+  return after;
+}
+
+const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && a.id === b.id;
 
 function become(old, fresh) {
   if (old.nodeType !== Node.ELEMENT_NODE) {
