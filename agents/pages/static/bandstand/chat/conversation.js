@@ -113,7 +113,14 @@ export class Conversation {
       case "handoff.requested":
         // Who asks once more meets the first request; the system says that nobody has come.
         this.overdue = data.by === "system" && Boolean(this.handoff);
-        this.handoff ??= { state: "pending", reason: data.reason, by: data.by, on_duty: data.on_duty ?? null, assignee: null };
+        this.handoff ??= {
+          state: "pending",
+          reason: data.reason,
+          by: data.by,
+          on_duty: data.on_duty ?? null,
+          assignee: null,
+          after: this.lastOrdinal, // what was said before is not left for whoever comes
+        };
         this.handoffEnd = null;
         break;
       case "handoff.opened":
@@ -212,13 +219,19 @@ export class Conversation {
   }
 
   // Messages of `line` for a person who has not come yet. They have no turn, as those that were copied into a fork, where
-  // an answer stands.
+  // an answer stands, and those to a person who has answered before.
   #left(line) {
     if (this.handoff?.state !== "pending") return NONE;
-    const since = line.findLastIndex(({ author }) => author === "human") + 1;
+    const { after = null } = this.handoff;
+    let since = line.findLastIndex(({ author }) => author === "human") + 1;
+    while (after === null && since && line[since]?.author === "user" && !line[since].turn) since += 1;
     return line.filter(
-      ({ author, turn }, index) =>
-        index >= since && author === "user" && !turn && (line[index + 1]?.author !== "agent" || line[index + 1].turn),
+      ({ author, turn, ordinal }, index) =>
+        index >= since &&
+        ordinal > (after ?? -1) &&
+        author === "user" &&
+        !turn &&
+        (line[index + 1]?.author !== "agent" || line[index + 1].turn),
     );
   }
 
