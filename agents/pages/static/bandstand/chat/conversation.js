@@ -224,7 +224,7 @@ export class Conversation {
     if (this.handoff?.state !== "pending") return NONE;
     const { after = null } = this.handoff;
     let since = line.findLastIndex(({ author }) => author === "human") + 1;
-    while (after === null && since && line[since]?.author === "user" && !line[since].turn) since += 1;
+    if (after === null && since) while (line[since]?.author === "user" && !line[since].turn) since += 1;
     return line.filter(
       ({ author, turn, ordinal }, index) =>
         index >= since &&
