@@ -25,6 +25,7 @@ from agents.admin.inbox.inbox_filters import (
     SessionUserFilter,
     ShowFilter,
     count_waiting,
+    inbox_search,
     inbox_tabs,
     readable_agent_ids,
 )
@@ -85,7 +86,6 @@ class HandoffAdmin(KeysetAdmin):
     list_empty_words = "Nobody waits for a person."
     list_before_template = "console/inbox_head.html"
     search_ids = ("id", "agent_session_id")
-    search_words = ("agent_session__user__username",)
     search_help_text = "The id of a session or of a request, or the name of a user."
 
     def get_changelist(self, request: HttpRequest, **_kwargs: Any) -> type[Any]:  # noqa: ARG002
@@ -97,6 +97,16 @@ class HandoffAdmin(KeysetAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Handoff]:
         return super().get_queryset(request).filter(agent_session__agent__in=readable_agent_ids(request.user))
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Handoff],
+        search_term: str,
+    ) -> tuple[QuerySet[Handoff], bool]:
+        if not (term := search_term.strip()):
+            return queryset, False
+        return queryset.filter(inbox_search(term, ids=self.search_ids)), False
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -120,8 +130,11 @@ class HandoffAdmin(KeysetAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """With who is on duty."""
-        duty = list(operators_on_duty()[:MOST_ON_DUTY])
+        everybody = operators_on_duty()
+        duty = list(everybody[:MOST_ON_DUTY])
         is_on_duty = any(one.user_id == request.user.pk for one in duty)
+        if not is_on_duty and len(duty) == MOST_ON_DUTY:
+            is_on_duty = everybody.filter(user=request.user.pk).exists()
         context = {"duty": duty, "is_on_duty": is_on_duty, "duty_form": DutyForm(), **(extra_context or {})}
         return super().changelist_view(request, context)
 

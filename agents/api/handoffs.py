@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -47,7 +48,9 @@ class NewHandoffMessage(Input):
     text = TextField()
 
 
-def serialize_handoff(status: HandoffStatus | None, *, offered: bool, on_duty: bool) -> dict[str, Any]:
+def serialize_handoff(
+    session_id: UUID, status: HandoffStatus | None, *, offered: bool, on_duty: bool
+) -> dict[str, Any]:
     """The JSON of a session's handoff; None: nobody is wanted. `offered`: its release lets users ask for a person."""
     if status is None:
         state, choices = NOBODY_WANTED, [HandoffChoice.ASK, HandoffChoice.LEAVE_MESSAGE]
@@ -57,6 +60,7 @@ def serialize_handoff(status: HandoffStatus | None, *, offered: bool, on_duty: b
         state = HandoffState.PENDING.value
         choices = [HandoffChoice.WAIT, HandoffChoice.LEAVE_MESSAGE, HandoffChoice.WITHDRAW]
     return {
+        "session": str(session_id),
         "state": state,
         "on_duty": on_duty,
         "choices": [one for one in choices if offered or one not in {HandoffChoice.ASK, HandoffChoice.LEAVE_MESSAGE}],
@@ -69,7 +73,7 @@ def serialize_handoff(status: HandoffStatus | None, *, offered: bool, on_duty: b
 
 def _read(session: AgentSession, status: HandoffStatus | None) -> dict[str, Any]:
     on_duty = status.on_duty if status else is_somebody_on_duty(session.agent_id)
-    return serialize_handoff(status, offered=handoff_settings(session).offered, on_duty=on_duty)
+    return serialize_handoff(session.pk, status, offered=handoff_settings(session).offered, on_duty=on_duty)
 
 
 class HandoffView(ApiView):
@@ -89,7 +93,8 @@ class HandoffView(ApiView):
 
         def run() -> HttpResponse:
             status = request_handoff(actor, session_id=session_uuid, reason=reason)
-            return json_response(serialize_handoff(status, offered=True, on_duty=status.on_duty), status=202)
+            shape = serialize_handoff(session_uuid, status, offered=True, on_duty=status.on_duty)
+            return json_response(shape, status=202)
 
         return run_once(self.http, IdempotentOperation(actor, "request_handoff", str(session_uuid), body), run)
 

@@ -45,6 +45,12 @@ _LISTS_OF_SCHEMAS: Final = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _SCHEMAS: Final = frozenset({"not", "if", "then", "else", "items", "contains", "additionalProperties", "propertyNames"})
 _PLAIN: Final = frozenset({"type", "enum", "const", "required", "pattern", "$schema"})
 KEYWORDS: Final = _ANNOTATIONS | _LIMITS | _LISTS_OF_SCHEMAS | _SCHEMAS | _PLAIN | {"properties"}
+_KEYWORDS_OF: Final = {
+    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    "string": ("minLength", "maxLength", "pattern"),
+    "array": ("minItems", "maxItems", "items", "prefixItems", "contains"),
+    "object": ("minProperties", "maxProperties", "properties", "required", "additionalProperties", "propertyNames"),
+}
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 _TYPES: Final = {
@@ -77,12 +83,17 @@ def argument_problems(
     schema: Mapping[str, Any], arguments: Mapping[str, Any], *, max_values: int = MAX_VALUES
 ) -> list[str]:
     """Why `arguments` do not fit a schema that `check_schema` has passed, in words, a few at most; empty if they fit.
-    What cannot be judged does not fit, such as arguments of more than `max_values` keys and values."""
+    What cannot be judged does not fit, such as arguments of more than `max_values` keys and values.
+
+    A limit that says nothing of values of another type, such as `maximum` of a text, does not let these pass, but for
+    null, unless a `type` stands beside it: tools may read a number in a text.
+    """
     if count_values(arguments) > max_values:
         return ["there are more values than can be judged"]
-    validator = _compile(strict_json.canonical(schema))
+    plain, typed = _compile(strict_json.canonical(schema))
     try:
-        return [_describe(error) for error in islice(validator.iter_errors(arguments), _MAX_PROBLEMS)]
+        errors = list(islice(plain.iter_errors(arguments), _MAX_PROBLEMS))
+        return [_describe(error) for error in errors or islice(typed.iter_errors(arguments), _MAX_PROBLEMS)]
     except (ArithmeticError, RecursionError, ValueError, TypeError) as error:
         return [f"the arguments could not be judged ({type(error).__name__})"]
 
@@ -177,8 +188,9 @@ def _compile_pattern(pattern: str) -> SchemaValidator:
 
 
 @lru_cache(maxsize=256)
-def _compile(schema: bytes) -> Any:
-    return _validator_class()(strict_json.loads(schema))
+def _compile(schema: bytes) -> tuple[Any, Any]:
+    parsed = strict_json.loads(schema)
+    return _validator_class()(parsed), _typed_validator_class()(parsed)
 
 
 @cache
@@ -192,6 +204,27 @@ def _validator_class() -> Any:
             yield Problem("does not match")
 
     return validators.extend(Draft202012Validator, {"pattern": match_pattern})
+
+
+@cache
+def _typed_validator_class() -> Any:
+    """Judges keywords as written for values of their type only."""
+    from jsonschema import validators
+    from jsonschema.exceptions import ValidationError as Problem
+
+    def require(kind: str, judge: Any) -> Any:
+        def judge_typed(validator: Any, limit: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+            if instance is None or "type" in schema or validator.is_type(instance, kind):
+                yield from judge(validator, limit, instance, schema) or ()
+            else:
+                yield Problem("has another type", validator="type", validator_value=kind)
+
+        return judge_typed
+
+    plain = _validator_class()
+    return validators.extend(
+        plain, {name: require(kind, plain.VALIDATORS[name]) for kind, names in _KEYWORDS_OF.items() for name in names}
+    )
 
 
 def _matches(pattern: str, text: str) -> bool:

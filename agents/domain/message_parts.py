@@ -31,7 +31,8 @@ def text_part(
 ) -> Part:
     """A part that is text. `cut`: why the model stopped before it was complete, see `CUT_REASONS`. `fallback`: what it
     is in place of an answer of the agent's models; one that was given before says when (`answered_at`). `schedule`: the
-    id of the schedule that sent it for its user. `by`: the name of the person who wrote it in place of the agent."""
+    id of the schedule that sent it for its user. `by`: the name of the person who wrote it in place of the agent, or of
+    the user whose session it was copied from, for another one."""
     part = {"type": "text", "text": text}
     marks = {"cut": cut, "fallback": fallback, "answered_at": answered_at, "schedule": schedule, "by": by}
     return part | {name: mark for name, mark in marks.items() if mark}

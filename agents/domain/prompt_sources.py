@@ -3,7 +3,8 @@
 A model mixes all that it reads. So what it writes may come from any source of its prompt, and rights of tools ask for
 those with low trust (`agents.domain.tool_rights`). Trusted are the release, the person's own messages and those of the
 people who run the platform. Of low trust are results of tools whose output strangers can write, what a client adds
-besides the person's words, notes, summaries and most memories, and what the agent wrote after it may have read any of
+besides the person's words, what another user wrote in a session that was forked, notes, summaries and most memories,
+and what the agent wrote after it may have read any of
 these.
 """
 
@@ -30,6 +31,7 @@ class SourceKind(StrEnum):
     MEMORIES = "memories"
     TASK = "task"
     SUMMARY = "summary"
+    OTHER_PERSON = "other_person"
     AGENT = "agent"
 
 
@@ -58,6 +60,7 @@ _TEXTS: Final = {
     SourceKind.MEMORIES: "a memory",
     SourceKind.TASK: "the notes of the session",
     SourceKind.SUMMARY: "the summary of earlier messages",
+    SourceKind.OTHER_PERSON: "what another user wrote in the session that this one is a copy of",
     SourceKind.AGENT: "an earlier answer of the agent",
 }
 
@@ -79,6 +82,7 @@ def read_sources(
     answer_sources: Mapping[UUID, SourceKind] = NO_ANSWERS,
     other_kinds: Iterable[SourceKind] = (),
     is_cut: bool = False,
+    is_work_earlier: bool = False,
 ) -> PromptSources:
     """The sources of a prompt with this `history`, oldest first and with the question last, and the `work` of its turn
     so far.
@@ -86,7 +90,7 @@ def read_sources(
     `trusted_tools` are the tools whose results strangers have no part in; `answer_sources` has the answers of the agent
     that were made otherwise than in a plain turn of this session; `other_kinds` are the kinds of low trust of what else
     is in the prompt. `is_cut`: the session has messages before the history, or its earlier prompts had parts that
-    nobody can tell any more.
+    nobody can tell any more. `is_work_earlier`: some of the work was made of such an earlier prompt.
     """
     reader = _SourceReader(trusted_tools, may_mix=is_cut)
     for kind in other_kinds:
@@ -98,8 +102,8 @@ def read_sources(
             reader.read_answer(item.parts, is_earlier=True)
         elif item.author == "user":
             reader.read_question(item.parts)
-    # What the agent wrote in this turn was made of what stands here already.
-    reader.read_answer(work, is_earlier=False)
+    # What the agent wrote in this claim was made of what stands here already.
+    reader.read_answer(work, is_earlier=is_work_earlier)
     return PromptSources(tuple(reader.low_trust), tuple(reversed(reader.person_texts)))
 
 
@@ -126,7 +130,9 @@ class _SourceReader:
             elif part["type"] != "text":
                 # Whatever it is, the person has not typed it.
                 self.add(PromptSource(SourceKind.CLIENT))
-        if text := plain_text(parts):
+            elif part.get("by"):
+                self.add(PromptSource(SourceKind.OTHER_PERSON))
+        if text := plain_text(part for part in parts if not part.get("by")):
             self.person_texts.append(text)
 
     def read_answer(self, parts: Sequence[Part], *, is_earlier: bool) -> None:

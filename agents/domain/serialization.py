@@ -89,6 +89,7 @@ def decided_approval_shape(approval: Any) -> Shape:
     """`approval` is a row of `Approval` that was decided."""
     return {
         "approval": str(approval.id),
+        "session": str(approval.agent_session_id),
         "turn": str(approval.turn_id),
         "step": approval.step,
         "call_id": approval.call_id,

@@ -44,6 +44,9 @@ class Priority(IntEnum):
         return self.name.lower()
 
 
+# After this a turn expires, in whatever status; the clock stands still while it, or one before it in its session, waits
+# for a person or for children.
+TURN_DEADLINE = timedelta(hours=1)
 # How long interactive turns go before one of the background.
 BACKGROUND_PATIENCE = timedelta(seconds=60)
 
@@ -60,6 +63,10 @@ class WaitReason(StrEnum):
         """Whether the turn's deadline is moved by the length of the wait: people, and turns with a deadline of their
         own, may take their time."""
         return self is not WaitReason.BUDGET
+
+
+# The waits that stop the clock, as rows have them.
+STOPPED_CLOCKS = frozenset(reason.value for reason in WaitReason if reason.stops_the_clock)
 
 
 class WhenBusy(StrEnum):

@@ -36,6 +36,7 @@ class VerbatimTexts:
                 self._texts.append(text)
                 room -= len(text)
         self._words: set[str] | None = None
+        self._edges: dict[int, tuple[bytearray, bytearray]] = {}
 
     def contain(self, value: Any) -> bool:
         """Whether a text, a number, a boolean or null stands there as a whole. The empty text stands nowhere."""
@@ -49,8 +50,23 @@ class VerbatimTexts:
         if not value.strip():
             return False
         if any(map(_is_separator, value)):
-            return any(_stands_in(text, value) for text in self._texts)
+            return any(self._stands_in(index, value) for index in range(len(self._texts)))
         return value in self._read_words()
+
+    def _stands_in(self, index: int, value: str) -> bool:
+        text = self._texts[index]
+        start = text.find(value)
+        if start >= 0 and index not in self._edges:
+            # Once: who writes the text chooses how often a value is met, and what stands around it.
+            self._edges[index] = _word_edges(text)
+        for _ in range(_MAX_PLACES):
+            if start < 0:
+                return False
+            begins, ends = self._edges[index]
+            if begins[start] and ends[start + len(value)]:
+                return True
+            start = text.find(value, start + 1)
+        return False
 
     def _contain_number(self, value: Any) -> bool:
         return strict_json.canonical(value).decode() in self._read_words()
@@ -88,24 +104,16 @@ def _is_separator(character: str) -> bool:
     return character.isspace() or character in _SEPARATORS
 
 
-def _stands_in(text: str, value: str) -> bool:
-    start = text.find(value)
-    for _ in range(_MAX_PLACES):
-        if start < 0:
-            return False
-        if _begins_word(text, start) and _ends_word(text, start + len(value)):
-            return True
-        start = text.find(value, start + 1)
-    return False
-
-
-def _begins_word(text: str, index: int) -> bool:
-    while index > 0 and text[index - 1] in _OPENING:
-        index -= 1
-    return index == 0 or _is_separator(text[index - 1])
-
-
-def _ends_word(text: str, index: int) -> bool:
-    while index < len(text) and text[index] in _CLOSING:
-        index += 1
-    return index == len(text) or _is_separator(text[index])
+def _word_edges(text: str) -> tuple[bytearray, bytearray]:
+    """By index, whether a word may begin there, and whether one may end before it."""
+    begins, ends = bytearray(len(text) + 1), bytearray(len(text) + 1)
+    may = True
+    for index, character in enumerate(text):
+        begins[index] = may
+        may = _is_separator(character) or (may and character in _OPENING)
+    may = True
+    for index in range(len(text), 0, -1):
+        ends[index] = may
+        character = text[index - 1]
+        may = _is_separator(character) or (may and character in _CLOSING)
+    return begins, ends

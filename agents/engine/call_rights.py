@@ -95,4 +95,6 @@ class CallRights:
             other_kinds=[kind for kind, is_there in other_kinds.items() if is_there],
             # Notes and memories of earlier turns are in no message.
             is_cut=context.is_cut or remembers(context.release),
+            # So are those that an earlier claim of this turn was reminded of.
+            is_work_earlier=any(step.result is not None for step in context.steps),
         )

@@ -6,13 +6,14 @@ These paths are rare, so they are plain statements in one transaction, each with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Case, Count, Exists, Model, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from agents.domain.approvals import ApprovalState
 from agents.domain.configuration import AgentConfiguration
@@ -29,7 +30,16 @@ from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import Part
 from agents.domain.replay import show_event
 from agents.domain.serialization import message_shape, moment, session_shape, turn_error
-from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
+from agents.domain.states import (
+    OWNED,
+    PARKED,
+    STOPPED_CLOCKS,
+    TERMINAL,
+    TURN_DEADLINE,
+    StepKind,
+    StepStatus,
+    TurnStatus,
+)
 from agents.domain.steps import NOT_RUN, StepRecord, provider_extras
 from agents.domain.usage import FREE, BilledUsage, costs_nothing
 from agents.journal import sql
@@ -152,10 +162,16 @@ def resume_locked(session: AgentSession, turn: Turn, *, reason: str) -> bool:
 
 
 def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
-    if turn.wait_reason and WaitReason(turn.wait_reason).stops_the_clock and turn.available_at:
+    if turn.wait_reason in STOPPED_CLOCKS and turn.available_at:
         # The wait moved the deadline by its longest duration; the part that it did not use is subtracted, and what it
         # took beyond, because no reaper ran, is added.
         turn.deadline_at -= turn.available_at - database_now()
+        _start_clocks_locked(session, turn)
+        if session.expires_at is not None:
+            # Its client reads what comes of the wait, whenever that ends.
+            hours = settings.BANDSTAND.client_session_hours
+            session.expires_at = max(session.expires_at, database_now() + timedelta(hours=hours))
+            session.save(update_fields=["expires_at"])
     turn.status = TurnStatus.QUEUED
     turn.lease_expires_at = turn.available_at = None
     turn.wait_reason = ""
@@ -168,6 +184,14 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     _release_locked(session, turn)
     append_locked(session, [(EventType.TURN_QUEUED, TurnRequeued(reason=reason))], turn=turn)
     notify(sql.TURNS_CHANNEL)
+
+
+def _start_clocks_locked(session: AgentSession, turn: Turn) -> None:
+    """Give the turns behind one that waited for people as much time as new ones have: they have waited, too."""
+    if session.open_turns == 1:
+        return
+    later = Turn.objects.filter(agent_session=session, finished_at__isnull=True, ordinal__gt=turn.ordinal)
+    later.update(deadline_at=Greatest("deadline_at", Now() + TURN_DEADLINE))
 
 
 def _settle_parked_steps(turn: Turn, cancelled: Sequence[int]) -> None:
@@ -258,6 +282,8 @@ def end_locked(
     because a person takes over the session.
     """
     was_owned = TurnStatus(turn.status) in OWNED
+    if turn.wait_reason in STOPPED_CLOCKS:
+        _start_clocks_locked(session, turn)
     finished_at = database_now()
     _abandon_steps(turn, error_class or ErrorClass.CANCELLED, finished_at)
     turn.status = status

@@ -11,7 +11,8 @@ from accounts.permissions import held_permissions_sql
 from accounts.role_permissions import ENTER_CONSOLE
 from agents.permissions.role_permissions import ANSWER_HANDOFF, VIEW_TRANSCRIPT
 
-_NEEDED: Final = (ENTER_CONSOLE, ANSWER_HANDOFF, VIEW_TRANSCRIPT)
+# What a person on duty may do, else they are not there for anybody.
+DUTY_PERMISSIONS: Final = (ENTER_CONSOLE, ANSWER_HANDOFF, VIEW_TRANSCRIPT)
 
 
 def on_duty_sql(agent: str) -> str:
@@ -21,7 +22,8 @@ def on_duty_sql(agent: str) -> str:
     # `agents.permissions.transcripts` has it.
     return f"""EXISTS (
     SELECT FROM agents_operatorduty d JOIN accounts_user u ON u.id = d.user_id
-    WHERE d.until > now() AND u.is_active AND cardinality({held_permissions_sql(_NEEDED)}) = {len(_NEEDED)}
+    WHERE d.until > now() AND u.is_active
+      AND cardinality({held_permissions_sql(DUTY_PERMISSIONS)}) = {len(DUTY_PERMISSIONS)}
       AND (NOT EXISTS (SELECT FROM agents_agent_groups g WHERE g.agent_id = {agent})
            OR EXISTS (SELECT FROM agents_agent_groups g JOIN accounts_user_groups m ON m.group_id = g.group_id
                       WHERE g.agent_id = {agent} AND m.user_id = u.id)))

@@ -68,7 +68,7 @@ def _handle_one(session_id: UUID, handoff_id: UUID) -> bool:
             wake_locked(session, handoff)
         else:
             _end_queue(session, handoff)
-    log.info("handoff.timer_ended", handoff=str(handoff_id), state=str(handoff.state))
+    log.info("handoff_timer.ended", handoff=str(handoff_id), state=str(handoff.state))
     return True
 
 

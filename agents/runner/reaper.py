@@ -16,12 +16,14 @@ from agents.domain.states import (
     MAX_TOOL_STALLS,
     OWNED,
     PARKED,
+    STOPPED_CLOCKS,
+    TURN_DEADLINE,
     StepKind,
     StepStatus,
     TurnStatus,
-    WaitReason,
 )
 from agents.journal.locked_writes import (
+    database_now,
     end_locked,
     lock_session,
     lock_turn,
@@ -43,7 +45,7 @@ _LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
 # Neither owned nor ended, as in the condition of the index. The deadline of a turn whose clock stands still is unknown
 # before its wait has ended, however late that is.
 _DEADLINE_PASSED = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True) & ~Q(
-    wait_reason__in=[reason.value for reason in WaitReason if reason.stops_the_clock]
+    wait_reason__in=STOPPED_CLOCKS
 )
 _WAIT_OVER = Q(status__in=PARKED, available_at__lt=Now())
 
@@ -79,7 +81,7 @@ def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
         if Turn.objects.filter(_LEASE_LOST, pk=turn_id).exists():
             _handle_lost_lease(session, turn)
         elif Turn.objects.filter(_DEADLINE_PASSED, pk=turn_id).exists():
-            _expire(session, turn)
+            _expire_unless_behind_a_wait(session, turn)
         elif Turn.objects.filter(_WAIT_OVER, pk=turn_id).exists():
             # The next claim finds out whether what it waited for has happened.
             resume_locked(session, turn, reason="wait_over")
@@ -123,7 +125,16 @@ def _requeue_or_fail(session: AgentSession, turn: Turn, *, reason: str) -> None:
         requeue_locked(session, turn, reason=reason, without_progress=True)
 
 
-def _expire(session: AgentSession, turn: Turn) -> None:
+def _expire_unless_behind_a_wait(session: AgentSession, turn: Turn) -> None:
+    """End a turn whose time is over; but while one before it waits for a person, its clock stands still, too."""
+    waiting = Turn.objects.filter(
+        agent_session=session, finished_at__isnull=True, ordinal__lt=turn.ordinal, wait_reason__in=STOPPED_CLOCKS
+    ).first()
+    if waiting is not None and waiting.available_at is not None:
+        # The end of that wait, if it ends before, changes nothing about it: the turn is then next.
+        turn.deadline_at = max(waiting.available_at, database_now()) + TURN_DEADLINE
+        turn.save(update_fields=["deadline_at"])
+        return
     end_locked(
         session,
         turn,

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from accounts.actor import Actor, Scope
 from agents.domain.events import EventType
 from agents.domain.message_parts import check_text, text_part
-from agents.domain.states import TERMINAL, Priority, WhenBusy
+from agents.domain.states import TERMINAL, TURN_DEADLINE, Priority, WhenBusy
 from agents.domain.titles import make_title
 from agents.journal.admission import Admitted, NewTurn, admit
 from agents.journal.handoff_writes import note_user_message_locked
@@ -34,10 +34,8 @@ from foundation.ids import new_id
 from foundation.sentinels import UNSET, Unset
 from ratelimits import guard_message
 
-# After this a turn expires, in whatever status.
-TURN_DEADLINE_SECONDS = 3600
-
 MAX_KEY_LENGTH = 255
+_DEADLINE_SECONDS = int(TURN_DEADLINE.total_seconds())
 
 NOT_STORED = "The message could not be stored; please send it again."
 
@@ -138,7 +136,7 @@ def _accept(new: NewTurn) -> Accepted:
 
 def _admit(new: NewTurn) -> Admitted | None:
     if not new.branch:
-        return admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS)
+        return admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=_DEADLINE_SECONDS)
     with transaction.atomic():
         return admit_branch(new)
 
@@ -146,7 +144,7 @@ def _admit(new: NewTurn) -> Admitted | None:
 def admit_branch(new: NewTurn) -> Admitted | None:
     """Admit a turn whose question is a branch, as `admit` does, and mark those that it asks again. The caller holds a
     transaction."""
-    admitted = admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS)
+    admitted = admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=_DEADLINE_SECONDS)
     if admitted is not None:
         mark_retried_locked(new.session_id, new.turn_id, parent=new.parent)
     return admitted

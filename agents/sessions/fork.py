@@ -11,6 +11,7 @@ from django.db import transaction
 from accounts.actor import Actor, Scope
 from accounts.audit import record_audit
 from agents.domain.message_tree import Node
+from agents.domain.serialization import person_name
 from agents.domain.states import TERMINAL
 from agents.journal.copy_messages import copy_messages, measure_messages
 from agents.models import AgentSession, Turn
@@ -81,7 +82,7 @@ def _copy_session(source: AgentSession, user_id: int, message_ids: Sequence[UUID
         title=source.title,
         metadata=source.metadata,
     )
-    copy_messages(session, message_ids)
+    copy_messages(session, message_ids, by=(person_name(source.user) or "") if user_id != source.user_id else "")
     return session
 
 

@@ -85,7 +85,7 @@ def request_handoff(actor: Actor, *, session_id: UUID, reason: str = "") -> Hand
     own = access_session(actor=actor, session_id=session_id)
     if not handoff_settings(own).offered:
         raise HandoffNotOffered
-    consume([(rate("handoff-requests", REQUESTS_PER_HOUR, 3600.0, leased=False), f"h:u:{own.user_id}")])
+    _count_request(own)
     with transaction.atomic():
         session = lock_session(session_id)
         handoff = request_handoff_locked(session, by=HandoffSource.USER, reason=reason)
@@ -128,6 +128,8 @@ def leave_message(actor: Actor, *, session_id: UUID, text: str, key: str | None 
     if not handoff_settings(own).offered:
         raise HandoffNotOffered
     guard_message(user_id=own.user_id, key_id=actor.key_id, session_id=session_id, size_bytes=len(text.encode()))
+    if find_unresolved(own) is None:
+        _count_request(own)
     message_id = new_id()
     new = NewTurn(
         session_id=session_id,
@@ -201,6 +203,10 @@ def describe_handoff(session: AgentSession, handoff: Handoff) -> HandoffStatus:
         first_reply_at=handoff.first_reply_at,
         outcome=HandoffOutcome(handoff.outcome) if handoff.outcome else None,
     )
+
+
+def _count_request(session: AgentSession) -> None:
+    consume([(rate("handoff-requests", REQUESTS_PER_HOUR, 3600.0, leased=False), f"h:u:{session.user_id}")])
 
 
 def _clean_reason(reason: str) -> str:

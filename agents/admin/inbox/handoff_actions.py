@@ -16,6 +16,7 @@ from accounts.models import User
 from agents.admin.inbox.inbox_labels import operator_name
 from agents.domain.handoffs import HandoffPriority, HandoffState
 from agents.models import Agent, AgentSession, Handoff, OperatorDuty
+from agents.permissions.duty import DUTY_PERMISSIONS
 from agents.sessions import handoff_control as control
 from console.widgets import Select, Textarea
 from foundation.clock import now
@@ -83,9 +84,11 @@ class DutyForm(forms.Form):
 
 
 def operators_on_duty(agent: Agent | None = None) -> QuerySet[OperatorDuty]:
-    """Who is on duty now, with their users; the one who goes last is the last. With `agent`, those of its groups, if it
-    has any."""
-    duties = OperatorDuty.objects.filter(until__gt=now(), user__is_active=True)
+    """Who is on duty now and may answer still, with their users; the one who goes last is the last. With `agent`, those
+    of its groups, if it has any."""
+    duties = OperatorDuty.objects.filter(until__gt=now())
+    for permission in DUTY_PERMISSIONS:
+        duties = duties.filter(user__in=User.objects.with_perm(permission))
     if agent is not None and (groups := list(agent.groups.values_list("pk", flat=True))):
         duties = duties.filter(user__groups__in=groups).distinct()
     return duties.select_related("user").order_by("until", "pk")
@@ -95,7 +98,8 @@ def operators_on_duty(agent: Agent | None = None) -> QuerySet[OperatorDuty]:
 class HandoffAction:
     """An action on a session that is, or is to be, in the hands of an operator.
 
-    `run(actor, session_id, data)` raises `BandstandError`; `data` is what the form has, if there is one.
+    `run(actor, session_id, data)` raises `BandstandError`; `data` is what the form has, if there is one. `needs_open`:
+    it is about a handoff that is not over, and not about another one that the session has by then.
     """
 
     name: str
@@ -104,6 +108,7 @@ class HandoffAction:
     done: str
     run: Callable[[Actor, UUID, Mapping[str, Any]], object]
     form: type[forms.Form] | None = None
+    needs_open: bool = False
 
     def make_form(self, data: Any, handoff: Handoff, **kwargs: Any) -> forms.Form | None:
         """The form with `data` (None: not sent yet), as `handoff` is now."""
@@ -142,6 +147,7 @@ RETURN = HandoffAction(
     "The agent answers the user's next message; it reads what was said meanwhile. Nothing is asked again by itself.",
     "The agent answers again.",
     lambda actor, key, _: control.return_to_agent(actor, session_id=key),
+    needs_open=True,
 )
 RESOLVE = HandoffAction(
     "resolve",
@@ -149,6 +155,7 @@ RESOLVE = HandoffAction(
     "What the user wanted is done. The agent answers what comes next.",
     "Resolved.",
     lambda actor, key, _: control.resolve_handoff(actor, session_id=key),
+    needs_open=True,
 )
 SNOOZE = HandoffAction(
     "snooze",
@@ -159,6 +166,7 @@ SNOOZE = HandoffAction(
         actor, session_id=key, until=now() + timedelta(minutes=data["minutes"])
     ),
     SnoozeForm,
+    needs_open=True,
 )
 PRIORITY = HandoffAction(
     "priority",
@@ -169,6 +177,7 @@ PRIORITY = HandoffAction(
         actor, session_id=key, priority=HandoffPriority(data["priority"])
     ),
     PriorityForm,
+    needs_open=True,
 )
 ASSIGN = HandoffAction(
     "assign",
@@ -177,6 +186,7 @@ ASSIGN = HandoffAction(
     "Assigned.",
     lambda actor, key, data: control.assign_handoff(actor, session_id=key, assignee_id=data["assignee"]),
     AssignForm,
+    needs_open=True,
 )
 NOTE = HandoffAction(
     "note",

@@ -29,6 +29,7 @@ from agents.admin.inbox.handoff_actions import (
 )
 from agents.admin.inbox.inbox_labels import (
     argument_rows,
+    call_reasons,
     describe_reason,
     first_reply,
     handoff_badge,
@@ -39,6 +40,7 @@ from agents.admin.inbox.inbox_labels import (
     waiting_time,
 )
 from agents.admin.transcript.page import live_changes, transcript_context
+from agents.admin.transcript.steps import shorten
 from agents.domain.approvals import Decider
 from agents.domain.handoffs import HandoffState
 from agents.domain.states import StepStatus, TurnStatus
@@ -126,9 +128,14 @@ def _forms(handoff: Handoff) -> dict[str, Any]:
 
 
 def _approval_view(approval: Approval, user: Any) -> dict[str, Any]:
+    whole = argument_rows(approval.arguments)
+    arguments = [(name, shorten(value)) for name, value in whole]
     return {
         "row": approval,
-        "arguments": argument_rows(approval.arguments),
+        "arguments": arguments,
+        # Nobody is to agree to what is not on the page.
+        "is_cut": arguments != whole,
+        "reasons": call_reasons(approval),
         "for_operators": approval.decider == Decider.OPERATOR,
         "may_decide": approval.decider == Decider.OPERATOR and user.has_perm(DECIDE_APPROVAL),
         "url": row_url(approval, "decide"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -32,6 +33,7 @@ WAITING: Final = UNRESOLVED & _UNANSWERED
 WAITING_VIEW: Final = "waiting"
 # Those that show what is over, too.
 NEWEST_FIRST: Final = frozenset({"resolved", "all"})
+_NOTHING: Final = Q(pk__in=[])
 _HANDOFFS: Final = "admin:agents_handoff_changelist"
 _APPROVALS: Final = "admin:agents_approval_changelist"
 _HANDOFF_VIEWS: Final = {
@@ -60,6 +62,18 @@ def inbox_tabs(*, of_approvals: bool) -> tuple[ListTab, ...]:
 def readable_agent_ids(user: Any) -> list[UUID]:
     """The agents of which `user` sees handoffs and approvals: those whose transcripts they may read."""
     return list(readable_agents(user).values_list("pk", flat=True))
+
+
+def inbox_search(term: str, *, ids: Sequence[str], others: Q = _NOTHING) -> Q:
+    """The condition of a search: one of the columns `ids` is the id `term`, or the session's user has this name; where
+    nobody has it, `others`. Each has an index of its own: with the name in one condition, PostgreSQL joins all rows."""
+    if (key := parse_uuid(term)) is not None:
+        condition = _NOTHING
+        for column in ids:
+            condition |= Q(**{column: key})
+        return condition
+    user_id = None if "\x00" in term else User.objects.filter(username=term).values_list("pk", flat=True).first()
+    return others if user_id is None else Q(agent_session__user_id=user_id)
 
 
 def count_waiting(user: Any) -> tuple[int, int]:

@@ -16,6 +16,11 @@ from agents.models import AgentSession, Approval, Handoff
 from console.formatting import NOTHING, badge, format_second, time_elapsed, time_until
 from foundation.clock import now
 
+# Characters that scripts join their letters with are not among them.
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
 _RULES: Final = {
     "failed_turns": "Several answers in a row have failed",
     "refused_call": "A call of a tool was refused",
@@ -38,11 +43,6 @@ _APPROVAL_LEVELS: Final = {
     ApprovalState.APPROVED: "good",
     ApprovalState.DENIED: "bad",
 }
-# Characters that show nothing, or turn round what follows, as `stored-call.js` of the chat has them.
-_INVISIBLE: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff]"
-)
 
 
 def operator_name(user: User | None) -> str:
@@ -127,22 +127,28 @@ def approval_badge(approval: Approval) -> SafeString:
 
 
 def argument_rows(arguments: str) -> list[tuple[str, str]]:
-    """The arguments of a stored call as (name, value), values other than texts as JSON; one nameless row for what is no
-    object. Invisible characters are written as their numbers: `⟨U+202E⟩`."""
+    """The whole arguments of a stored call as (name, value), with nothing that the eye misses; values other than texts
+    as JSON, and one nameless row for what is no object."""
     try:
         parsed = orjson.loads(arguments)
     except orjson.JSONDecodeError:
-        return [("", _write_out_invisible(arguments))]
+        parsed = None
     if not isinstance(parsed, dict):
-        return [("", _write_out_invisible(arguments))]
+        return [("", reveal(arguments))]
     return [
-        (_write_out_invisible(name), _write_out_invisible(value if isinstance(value, str) else _indented(value)))
-        for name, value in parsed.items()
+        (reveal(name), reveal(value if isinstance(value, str) else _indented(value))) for name, value in parsed.items()
     ]
 
 
-def _write_out_invisible(text: str) -> str:
-    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+def call_reasons(approval: Approval) -> list[str]:
+    """Why a person is asked about the call, with nothing that the eye misses."""
+    return [reveal(str(reason)) for reason in approval.reasons]
+
+
+def reveal(text: str) -> str:
+    """`text` with each character that shows nothing, or turns round what follows, as its number: `⟨U+202E⟩`. As
+    `reveal` of the chat's `stored-call.js` has it."""
+    return _UNSEEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
 def _indented(value: Any) -> str:

@@ -12,8 +12,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 
 from accounts.permissions import user_actor
 from agents.admin.inbox.handoff_actions import HandoffAction
+from agents.domain.handoffs import HandoffState
 from agents.models import Handoff
-from agents.sessions.errors import AnsweredByAnother
+from agents.sessions.errors import AnsweredByAnother, NotHandedOff
 from console.confirmation import confirmation_page, confirmed_data
 from console.views import console_page, row_url
 from foundation.errors import BandstandError
@@ -55,6 +56,8 @@ class _Press:
         return HttpResponseRedirect(row_url(latest))
 
     def _run(self) -> None:
+        if self.action.needs_open and self.handoff.state == HandoffState.RESOLVED:
+            raise NotHandedOff("It is over already: nothing has changed.")
         data = self.form.cleaned_data if self.form is not None else {}
         self.action.run(user_actor(self.request.user), self.handoff.agent_session_id, data)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from agents.admin.inbox.inbox_labels import describe_outcome, describe_reason, operator_name
 from agents.domain.events import EventType
+from agents.domain.handoffs import HandoffSource
 from agents.models import AgentSession, Event, HandoffNote, Message
 
 HANDOFF_EVENTS: Final = frozenset(
@@ -20,6 +21,8 @@ HANDOFF_EVENTS: Final = frozenset(
         EventType.HANDOFF_RESOLVED,
     }
 )
+# Whose reasons are words of the conversation.
+_IN_WORDS: Final = frozenset({HandoffSource.USER, HandoffSource.TOOL})
 # On one page, of each kind.
 MOST_MARKS: Final = 200
 
@@ -41,13 +44,16 @@ class TranscriptMark:
         return not self.note
 
 
-def handoff_marks(session: AgentSession, *, after_seq: int = 0) -> list[TranscriptMark]:
-    """The handoffs of a session, from its events after `after_seq`."""
+def handoff_marks(session: AgentSession, *, readable: bool, after_seq: int = 0) -> list[TranscriptMark]:
+    """The handoffs of a session, from its events after `after_seq`; unless it is `readable`, without the words in which
+    its user or its agent asked for a person."""
     events = Event.objects.filter(agent_session=session, seq__gt=after_seq, type__in=HANDOFF_EVENTS).order_by("-seq")
     rows = list(events[:MOST_MARKS])[::-1]
     places = _Places(session, [event.at for event in rows])
     return [
-        TranscriptMark(f"event-{event.seq}", places.of(event.at), _describe(event.type, event.data), event.at)
+        TranscriptMark(
+            f"event-{event.seq}", places.of(event.at), _describe(event.type, event.data, readable=readable), event.at
+        )
         for event in rows
     ]
 
@@ -89,11 +95,13 @@ class _Places:
         return 0.0
 
 
-def _describe(event_type: str, data: Mapping[str, Any]) -> str:
+def _describe(event_type: str, data: Mapping[str, Any], *, readable: bool) -> str:
     match event_type:
         case EventType.HANDOFF_REQUESTED:
             nobody = "; nobody was on duty" if data.get("on_duty") is False else ""
-            return f"A person was asked for: {describe_reason(data.get('by', ''), data.get('reason', ''))}{nobody}"
+            source = data.get("by", "")
+            reason = data.get("reason", "") if readable or source not in _IN_WORDS else ""
+            return f"A person was asked for: {describe_reason(source, reason)}{nobody}"
         case EventType.HANDOFF_OPENED:
             return f"{data.get('assignee') or 'An operator'} took over: a person answers from now on"
         case EventType.HANDOFF_RETURNED:

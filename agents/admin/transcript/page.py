@@ -78,7 +78,7 @@ def transcript_context(request: HttpRequest, session: AgentSession, *, readable:
         Handoff.objects.filter(agent_session=session).select_related("assignee").order_by("-requested_at")[:1]
     )
     notes = note_marks(session) if readable and request.user.has_perm(VIEW_NOTE) else []
-    marks = [*(handoff_marks(session) if handoffs else ()), *notes]
+    marks = [*(handoff_marks(session, readable=readable) if handoffs else ()), *notes]
     # Those of other pages of a long session are there.
     first = turns[0].ordinal if turns and older else 0
     last = turns[-1].ordinal + 2 if turns and newer else float("inf")
@@ -159,7 +159,9 @@ def live_changes(request: HttpRequest, session: AgentSession) -> dict[str, Any] 
     # Words of people, to which no agent answers, are of no turn.
     unattached = changed.filter(turn=None, type__in=MESSAGE_EVENTS) if types & MESSAGE_EVENTS and not only else None
     blocks: list[Block] = list(_turn_views(request, session, turns, readable=readable, unattached=unattached))
-    blocks += handoff_marks(session, after_seq=int(after)) if types & HANDOFF_EVENTS and not only else ()
+    blocks += (
+        handoff_marks(session, readable=readable, after_seq=int(after)) if types & HANDOFF_EVENTS and not only else ()
+    )
     blocks += notes
     return {
         "seq": seq,

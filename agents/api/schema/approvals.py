@@ -5,13 +5,27 @@ from __future__ import annotations
 from agents.api.approvals import ApprovalView, DecisionInput
 from agents.domain.approvals import ApprovalState, Decision
 from agents.sessions.approvals import MAX_NOTE
-from rest.schema.json_schema import ID, MOMENT, QUESTION_ID, TEXT, THEN, TURN_ID, WHOLE, choice, described, record, ref
+from rest.schema.json_schema import (
+    ID,
+    MOMENT,
+    QUESTION_ID,
+    SESSION_ID,
+    TEXT,
+    THEN,
+    TURN_ID,
+    WHOLE,
+    choice,
+    described,
+    record,
+    ref,
+)
 from rest.schema.operation import REPLAYED, Answer, Body, Operation
 
 COMPONENTS = {
     "DecidedApproval": record(
         {
             "approval": ID,
+            "session": ID,
             "turn": ID,
             "step": described(WHOLE, "The number of the step that waited."),
             "call_id": described(TEXT, "The model's id of the call."),
@@ -25,6 +39,7 @@ COMPONENTS = {
 }
 _DECIDED = {
     "approval": QUESTION_ID,
+    "session": SESSION_ID,
     "turn": TURN_ID,
     "step": 2,
     "call_id": "call_1",

@@ -24,7 +24,7 @@ from rest.schema.json_schema import (
 from rest.schema.operation import ETAG, LOCATION, REPLAYED, Answer, Body, Header, Operation, Parameter
 
 _DISPOSITION = Header("Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"')
-_EXPORTED_TURN = {name: value for name, value in COMPLETED.items() if name not in {"answer", "position"}}
+_EXPORTED_TURN = {name: value for name, value in COMPLETED.items() if name not in {"answer", "position", "approvals"}}
 COMPONENTS = {
     "EventRange": record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events."),
     "ExportedTurn": record(

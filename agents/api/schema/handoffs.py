@@ -13,10 +13,24 @@ from agents.api.handoffs import (
 from agents.api.schema.turns import STORED
 from agents.domain.handoffs import HandoffSource, HandoffState
 from agents.journal.handoff_writes import MAX_REASON
-from rest.schema.json_schema import MOMENT, TEXT, THEN, YES_OR_NO, array, choice, described, or_null, record, ref
+from rest.schema.json_schema import (
+    ID,
+    MOMENT,
+    SESSION_ID,
+    TEXT,
+    THEN,
+    YES_OR_NO,
+    array,
+    choice,
+    described,
+    or_null,
+    record,
+    ref,
+)
 from rest.schema.operation import REPLAYED, Answer, Body, Operation
 
 _PENDING = {
+    "session": SESSION_ID,
     "state": "pending",
     "on_duty": False,
     "choices": ["wait", "leave_message", "withdraw"],
@@ -26,6 +40,7 @@ _PENDING = {
     "assignee": None,
 }
 _NONE = {
+    "session": SESSION_ID,
     "state": "none",
     "on_duty": True,
     "choices": ["ask", "leave_message"],
@@ -37,6 +52,7 @@ _NONE = {
 COMPONENTS = {
     "Handoff": record(
         {
+            "session": ID,
             "state": choice(
                 NOBODY_WANTED,
                 HandoffState.PENDING,

@@ -61,7 +61,11 @@ COMPONENTS = {
             "schedule": described(
                 ID, "Of a question that a schedule of its user sent: that schedule, which may be gone."
             ),
-            "by": described(TEXT, "Of a message of the author `human`: the name of the person who wrote it."),
+            "by": described(
+                TEXT,
+                "Of a message of the author `human`: the name of the person who wrote it. Of the author `user`: it was "
+                "copied from a session of this user.",
+            ),
         },
         optional=("cut", "fallback", "answered_at", "schedule", "by"),
     ),

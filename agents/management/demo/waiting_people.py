@@ -14,6 +14,7 @@ from django.db.models import Model
 
 from accounts.models import User
 from agents.domain.approvals import ApprovalState, Decider
+from agents.domain.failures import ErrorClass
 from agents.domain.handoffs import HandoffOutcome, HandoffPriority, HandoffSource, HandoffState
 from agents.domain.message_parts import text_part
 from agents.domain.serialization import person_name
@@ -35,7 +36,7 @@ _REQUESTS: Final = (
     (HandoffSource.USER, "I want to talk to a person, please."),
     (HandoffSource.RULE, "failed_turns"),
     (HandoffSource.USER, "This is about my money."),
-    (HandoffSource.FALLBACK, "transient"),
+    (HandoffSource.FALLBACK, ErrorClass.TRANSIENT.value),
     (HandoffSource.RULE, "thumb_down"),
     (HandoffSource.TOOL, "The form asks for a signature, which I cannot give."),
 )

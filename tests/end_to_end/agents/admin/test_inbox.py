@@ -6,16 +6,19 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from agents.models import AgentSession, Approval, ApprovalPass, Handoff, HandoffNote, Message, OperatorDuty
 from foundation.clock import now
 from tests.support.console_pages import session_with_a_turn, want_a_person
-from tests.support.consoles import button_of, client_of, confirmed, list_of, page_of
+from tests.support.consoles import button_of, changelist_of, client_of, confirmed, list_of, page_of
 from tests.support.conversations import conversation
 from tests.support.people import person
 
@@ -61,6 +64,24 @@ def test_the_most_urgent_comes_first_and_then_who_waits_longest(handoff: Handoff
     page = olga.get(list_of(Handoff)).content.decode()
     assert "The user asks: “My money”" in page
     assert "most urgent and oldest first" in page
+
+
+def test_a_search_is_for_an_id_a_user_or_a_tool_each_by_an_index(handoff: Handoff, olga: Client) -> None:
+    approval = Approval.objects.get()
+    waiting("bea")
+
+    def found(model: Any, term: Any) -> list[Any]:
+        with CaptureQueriesContext(connection) as queries:
+            result = list(changelist_of(olga, list_of(model), {"q": str(term)}).result_list)
+        # One condition on the rows and on their users' names would join them all.
+        table = model._meta.db_table
+        assert not [q for q in queries if f'FROM "{table}"' in q["sql"] and '"username" =' in q["sql"]], term
+        return result
+
+    assert [found(Handoff, term) for term in (handoff.pk, handoff.agent_session_id, " ada ")] == [[handoff]] * 3
+    terms = (approval.pk, approval.agent_session_id, approval.turn_id, "ada", "pay")
+    assert [found(Approval, term) for term in terms] == [[approval]] * 5
+    assert [found(model, "nobody") for model in (Handoff, Approval)] == [[], []]
 
 
 def test_the_inbox_pages_in_its_own_order(handoff: Handoff, olga: Client) -> None:
@@ -153,6 +174,22 @@ def test_the_second_to_claim_is_shown_who_was_first_and_may_take_it(handoff: Han
     assert "oscar answers" in olga.get(page_of(handoff)).content.decode()
 
 
+def test_a_page_of_what_is_over_does_nothing_to_the_next_request(handoff: Handoff, olga: Client) -> None:
+    olga.post(button_of(handoff, "resolve"), YES)
+    latest = Handoff.objects.create(agent_session=handoff.agent_session, requested_by="user", reason="Again")
+    before = Handoff.objects.filter(pk=latest.pk).values().get()
+    for action, fields in [
+        ("resolve", {}),
+        ("return", {}),
+        ("snooze", {"minutes": "240"}),
+        ("priority", {"priority": "0"}),
+        ("assign", {"assignee": ""}),
+    ]:
+        answer = olga.post(button_of(handoff, action), {**YES, **fields}, follow=True)
+        assert "It is over already" in answer.content.decode(), action
+        assert Handoff.objects.filter(pk=latest.pk).values().get() == before, action
+
+
 def test_notes_are_for_operators_only(handoff: Handoff, olga: Client) -> None:
     assert "Be kind." in olga.get(page_of(handoff)).content.decode()
     olga.post(button_of(handoff, "note"), {**YES, "text": "She has called before."})
@@ -211,6 +248,14 @@ def test_an_operator_goes_on_duty_and_off(handoff: Handoff, olga: Client) -> Non
     confirmed(olga, "/admin/agents/handoff/duty/", hours="4")
     assert OperatorDuty.objects.get().user.username == "olga"
     assert "On duty: <strong>olga</strong> until" in olga.get(list_of(Handoff)).content.decode()
+    # Who may not answer any more is there for nobody: the people who ask are told so, too.
+    oscar = client_of("oscar", Role.OPERATOR)
+    user = User.objects.get(username="olga")
+    assert "olga</option>" in oscar.get(page_of(handoff)).content.decode()
+    user.groups.clear()
+    assert "Nobody is on duty." in oscar.get(list_of(Handoff)).content.decode()
+    assert "olga</option>" not in oscar.get(page_of(handoff)).content.decode()
+    user.groups.add(Group.objects.get(name=Role.OPERATOR))
     confirmed(olga, "/admin/agents/handoff/duty/?off=1")
     assert not OperatorDuty.objects.exists()
 
@@ -243,6 +288,29 @@ def test_an_approval_shows_its_call_and_is_decided_once(handoff: Handoff, olga: 
     assert "decided already" in olga.get(button_of(approval, "decide")).content.decode()
     back = olga.post(button_of(approval, "decide"), {"decision": "deny", "back": "//evil.example/"})
     assert back["Location"] == page_of(approval)
+
+
+def test_an_operator_decides_about_the_whole_call_and_sees_what_the_eye_would_miss(
+    handoff: Handoff, olga: Client
+) -> None:
+    long, end = "x" * 5_000, "and all the money"
+    call = orjson.dumps(
+        {"to": "ada\u202e\u200bmoc", "a\u200bmount": [f"\u2066{long}"], "note": f"{long}{end}"}
+    ).decode()
+    Approval.objects.update(arguments=call, reasons=["`to\u202e` came from a web page"])
+    approval = Approval.objects.get()
+    for page in (button_of(approval, "decide"), page_of(approval)):
+        text = olga.get(page).content.decode()
+        assert all(
+            shown in text for shown in ("ada⟨U+202E⟩⟨U+200B⟩moc", "a⟨U+200B⟩mount", "⟨U+2066⟩x", "`to⟨U+202E⟩`", end)
+        )
+    beside_the_words = olga.get(page_of(handoff)).content.decode()
+    assert "ada⟨U+202E⟩⟨U+200B⟩moc" in beside_the_words
+    assert (end in beside_the_words, 'value="approve"' in beside_the_words) == (False, False)
+    assert "Read the whole call and decide" in beside_the_words
+    for page in (list_of(Approval), page_of(handoff), page_of(approval), button_of(approval, "decide")):
+        text = olga.get(page).content.decode()
+        assert not [one for one in "\u202e\u200b\u2066" if one in text], page
 
 
 def test_what_the_user_decides_is_not_offered_to_an_operator(handoff: Handoff, olga: Client) -> None:
@@ -307,7 +375,7 @@ def test_who_decides_sees_all_of_the_call_and_what_the_eye_misses(handoff: Hando
     body = "a" * 5_000 + "the end"
     approval.arguments = f'{{"body": "{body}", "to": "moc.elpmaxe\u202e", "more": {{"\u200b": ["\u2066"]}}}}'
     approval.save()
-    for page in (page_of(approval), button_of(approval, "decide"), page_of(handoff)):
+    for page in (page_of(approval), button_of(approval, "decide")):
         shown = olga.get(page).content.decode()
         for words in ("a" * 5_000 + "the end", "moc.elpmaxe⟨U+202E⟩", "⟨U+200B⟩", "⟨U+2066⟩"):
             assert words in shown, (page, words[-20:])

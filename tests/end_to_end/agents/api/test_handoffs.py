@@ -15,6 +15,9 @@ from agents.models import AgentSession, Handoff, Message, Release
 from agents.sessions import create_session
 from agents.sessions.handoff_control import claim_handoff, reply_as_human
 from agents.sessions.operator_duty import go_on_duty
+from rest.models import IdempotencyRecord
+from tests.support.approvals import approval_of, wait_for_person
+from tests.support.conversations import conversation
 from tests.support.people import agent, key_of, person, write_draft
 from tests.support.rest import Rest, problem
 
@@ -51,7 +54,8 @@ def world(transactional_db: None) -> World:
 
 
 def test_a_user_asks_reads_that_nobody_is_there_and_goes_on_with_the_agent(world: World) -> None:
-    assert world.state() == {"state": "none", "on_duty": False, "choices": ["ask", "leave_message"], **NONE}
+    nobody = {"session": str(world.session.pk), "state": "none", "on_duty": False, **NONE}
+    assert world.state() == {**nobody, "choices": ["ask", "leave_message"]}
     asked = ok(world.rest.post(world.path, {"reason": " The invoice. "}), 202)
     assert (asked["state"], asked["on_duty"], asked["reason"], asked["by"]) == (
         "pending", False, "The invoice.", "user",
@@ -103,6 +107,19 @@ def test_a_release_without_the_button_offers_nobody_but_a_person_may_come_nevert
     problem(world.rest.post(f"{world.path}/message", {"text": "Hi"}), 409, "handoff_not_offered")
     claim_handoff(world.operator, session_id=world.session.pk)
     assert world.state()["choices"] == ["withdraw"]
+
+
+def test_what_was_asked_and_answered_goes_with_its_session(world: World) -> None:
+    talk = conversation("ada")
+    wait_for_person(talk)
+    approval = approval_of(talk)
+    decision = f"turns/{approval.turn_id}/approvals/{approval.pk}"
+    ok(world.rest.post(decision, {"decision": "deny", "note": "A secret."}, Idempotency_Key="k"))
+    ok(world.rest.post(f"turns/{approval.turn_id}/cancel"))
+    for session_id in (world.session.pk, talk.session_id):
+        ok(world.rest.post(f"sessions/{session_id}/handoff", {"reason": "A secret."}, Idempotency_Key="k"), 202)
+        assert world.rest.call("DELETE", f"sessions/{session_id}", If_Match="*").status_code == 204
+    assert [(record.body, bytes(record.fingerprint)) for record in IdempotencyRecord.objects.all()] == [(None, b"")] * 3
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [

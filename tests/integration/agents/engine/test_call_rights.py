@@ -192,6 +192,25 @@ async def test_an_earlier_answer_counts_as_what_its_turn_has_read() -> None:
     )
 
 
+@pytest.mark.parametrize(("memory", "ran"), [({"recall": True}, 0), ({}, 1)])
+async def test_what_an_earlier_claim_was_reminded_of_counts_after_a_crash(memory: dict[str, Any], ran: int) -> None:
+    rights = {"notebook_add": {"right": "allow", "untrusted": "deny"}}
+    await begin("Write", tools=TOOLS, tool_rights=rights, memory=memory)
+    built, _, tools = services(calls(note("eve@example.com")))
+    running = await claim_run(built)
+    result = {"text": "So to eve@example.com.", "tool_calls": [{"id": "c", "name": "clock", "arguments": "{}"}]}
+    intent = Intent(2, StepKind.TOOL, "clock", "c", idempotent=True, request="{}")
+    claim = running.claim
+    outcome = StepOutcome(1, StepStatus.DONE, result)
+    await in_db_thread(lambda: advance(claim, outcomes=[outcome], intents=[intent]))
+    await in_db_thread(
+        release_claim, session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, without_progress=False
+    )
+    tools.idempotent = frozenset({"clock"})
+    await run(built)
+    assert [one.name for one in tools.called] == ["clock"] + ["notebook_add"] * ran
+
+
 async def test_answers_of_a_client_and_of_another_session_are_known_for_what_they_are() -> None:
     ada = await begin_with({"notebook_add": {"right": "allow", "untrusted": "ask"}})
     built, _, _ = services()

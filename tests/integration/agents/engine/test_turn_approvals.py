@@ -4,6 +4,7 @@ again."""
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from agents.domain.states import TurnStatus
 from agents.domain.steps import NOT_RUN, UNKNOWN_OUTCOME
 from agents.engine.turn import UnfinishedTurn
 from agents.journal.fenced_writes import FinishedTurn
-from agents.models import Approval, Step
+from agents.models import Approval, Step, Turn
 from agents.runner.reaper import reap
 from agents.sessions import cancel_turn, requeue_turn
 from agents.sessions.approvals import AlreadyDecided, decide_approval, grant_pass
+from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from tests.support.approvals import let_time_pass
 from tests.support.conversations import Conversation, lease_is_over
@@ -52,6 +54,14 @@ async def approval_of(ada: Conversation, step: int = 2) -> Approval:
 async def decide(ada: Conversation, decision: Decision = APPROVE, step: int = 2, **more: Any) -> Approval:
     approval = await approval_of(ada, step)
     return await in_db_thread(decide_approval, ada.actor, approval_id=approval.pk, decision=decision, **more)
+
+
+async def cancel_front(ada: Conversation) -> None:
+    await in_db_thread(cancel_turn, ada.actor, turn_id=(await in_db_thread(ada.turns))[0].pk)
+
+
+def deadlines(ada: Conversation) -> list[datetime]:
+    return [turn.deadline_at for turn in ada.turns()]
 
 
 async def results() -> list[str]:
@@ -134,6 +144,26 @@ async def test_a_night_of_waiting_does_not_expire_a_turn() -> None:
     # What it had left before it waited is left now.
     assert abs((await turn_of(ada)).deadline_at - before).total_seconds() / 3600 == pytest.approx(24, abs=0.1)
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
+
+
+@pytest.mark.parametrize("reaps", [True, False])
+@pytest.mark.parametrize("end", [decide, cancel_front])
+async def test_a_night_of_waiting_does_not_expire_the_turns_behind(reaps: bool, end: Any) -> None:
+    ada = await begin_asking()
+    services, *_ = paying()
+    await run(services)
+    await in_db_thread(ada.ask, "Are you there?")
+    await in_db_thread(let_time_pass, ada, 12)
+    await in_db_thread(Turn.objects.filter(status="queued").update, deadline_at=now() - timedelta(hours=11))
+    if reaps:
+        assert await in_db_thread(reap) == 1
+        assert await in_db_thread(reap) == 0
+    await end(ada)
+    assert await in_db_thread(reap) == 0
+    assert all([deadline > now() + timedelta(minutes=59) for deadline in await in_db_thread(deadlines, ada)][1:])
+    while "queued" in await in_db_thread(ada.statuses):
+        assert isinstance(await run(services), FinishedTurn)
+    assert (await in_db_thread(ada.statuses))[-1] == "completed"
 
 
 async def test_the_other_calls_of_a_batch_go_on_and_the_model_waits_for_all_of_them() -> None:

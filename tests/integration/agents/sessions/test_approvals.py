@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,10 +18,11 @@ from agents.domain.states import StepStatus
 from agents.journal import fenced_writes
 from agents.journal.approval_writes import park_for_approval, read_approvals, use_approvals
 from agents.journal.fenced_writes import LostTurn
-from agents.models import Approval, ApprovalPass, Turn
+from agents.models import AgentSession, Approval, ApprovalPass, Turn
 from agents.runner.reaper import reap
-from agents.sessions import cancel_turn, delete_session, fail_turn, requeue_turn
+from agents.sessions import cancel_turn, delete_expired_sessions, delete_session, fail_turn, requeue_turn
 from agents.sessions.approvals import AlreadyDecided, decide_approval, end_pass, grant_pass, pending_approvals_for
+from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
 from tests.support.approvals import approval_of, ask_person, decide, let_time_pass, wait_for_person
@@ -28,6 +30,7 @@ from tests.support.conversations import (
     FAR_AHEAD,
     Conversation,
     Stalled,
+    answer,
     claim,
     claimed,
     conversation,
@@ -268,6 +271,18 @@ def test_the_database_refuses_what_must_not_be() -> None:
     for change in ({"state": "denied"}, {"used_at": "2026-01-01T00:00:00Z"}, {"state": "maybe"}):
         with pytest.raises(IntegrityError), transaction.atomic():
             Approval.objects.filter(pk=approval_of(ada).pk).update(**change)
+
+
+def test_the_session_of_a_client_outlives_what_comes_of_a_long_wait() -> None:
+    ada = conversation()
+    wait_for_person(ada, hours=100)
+    long_ago = now() - timedelta(hours=99)
+    AgentSession.objects.update(listed=False, expires_at=long_ago, updated_at=long_ago)
+    assert delete_expired_sessions(limit=10) == 0
+    decide(ada)
+    answer(claimed(), "Paid")
+    assert delete_expired_sessions(limit=10) == 0
+    assert AgentSession.objects.filter(expires_at__gt=now() + timedelta(hours=23)).exists()
 
 
 def test_a_deleted_session_leaves_no_approval() -> None:

@@ -154,6 +154,12 @@ def test_the_button_is_limited() -> None:
         request_handoff(ada.actor, session_id=ada.session_id)
     with pytest.raises(RateLimited):
         request_handoff(ada.actor, session_id=ada.session_id)
+    # A message for people who were asked for calls nobody; one that asks for them does.
+    leave_message(ada.actor, session_id=ada.session_id, text="Please call")
+    withdraw_handoff(ada.actor, session_id=ada.session_id)
+    with pytest.raises(RateLimited):
+        leave_message(ada.actor, session_id=ada.session_id, text="Please call again")
+    assert Handoff.objects.count() == 1
 
 
 def test_the_user_goes_on_with_the_agent_whether_a_person_answers_or_not() -> None:

@@ -65,6 +65,12 @@ def test_a_schema_is_not_nested_deeply() -> None:
         ({"properties": {"n": {"enum": [1]}}}, {"n": True}, "`n` is none of the values"),
         ({"properties": {"n": {"exclusiveMaximum": 5}}}, {"n": 5}, "`n` is not below 5"),
         ({"properties": {"n": {"maxLength": 2}}}, {"n": "abc"}, "`n` has more than 2 characters"),
+        ({"properties": {"n": {"maximum": 100}}}, {"n": "99999"}, "`n` is not a number"),
+        ({"properties": {"n": {"anyOf": [{"maximum": 100}]}}}, {"n": "99999"}, "`n` does not fit anyOf"),
+        ({"properties": {"n": {"not": {"minimum": 100}}}}, {"n": "99999"}, "`n` does not fit not"),
+        ({"properties": {"n": {"pattern": "^a$"}}}, {"n": 5}, "`n` is not text"),
+        ({"properties": {"n": {"properties": {"m": {"maximum": 1}}}}}, {"n": '{"m": 2}'}, "`n` is not an object"),
+        ({"properties": {"n": {"items": {"maximum": 1}}}}, {"n": {"0": 2}}, "`n` is not a list"),
         ({"properties": {"n": {"items": {"minimum": 3}}}}, {"n": [3, 1]}, "`n[1]` is below 3"),
         ({"properties": {"n": {}}, "additionalProperties": False}, {"m": 1}, "arguments that may not be there"),
         ({"properties": {"n": False}}, {"n": 1}, "does not fit the schema"),
@@ -76,6 +82,11 @@ def test_what_does_not_fit_is_said_in_words(schema: Any, arguments: Any, problem
     check_schema(schema)
     [first, *_] = [*argument_problems(schema, arguments), ""]
     assert problem in first
+
+
+@pytest.mark.parametrize(("types", "value"), [({}, None), ({"type": ["number", "string"]}, "all"), ({}, 5)])
+def test_a_limit_lets_other_types_pass_where_they_are_named(types: dict[str, Any], value: Any) -> None:
+    assert argument_problems({"properties": {"n": {**types, "maximum": 100}}}, {"n": value}) == []
 
 
 def test_a_pattern_takes_a_linear_time_and_no_text_that_is_too_long() -> None:
@@ -133,4 +144,25 @@ def test_arguments_fit_as_another_library_says(properties: dict[str, Any], argum
         check_schema(schema)
     except InvalidInput:
         return
+    if not jsonschema_rs.is_valid(schema, arguments):
+        assert argument_problems(schema, arguments)
+    # Only where no type is named do we refuse more.
+    schema = name_types(schema)
     assert (not argument_problems(schema, arguments)) is jsonschema_rs.is_valid(schema, arguments)
+
+
+def name_types(schema: Any) -> Any:
+    """`schema` with all types where it names none, which changes nothing."""
+    if isinstance(schema, list):
+        return [name_types(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    named = {
+        keyword: {name: name_types(item) for name, item in value.items()}
+        if keyword == "properties"
+        else name_types(value)
+        if keyword not in ("enum", "const", "required", "type")
+        else value
+        for keyword, value in schema.items()
+    }
+    return {"type": ["string", "number", "boolean", "object", "array", "null"], **named}

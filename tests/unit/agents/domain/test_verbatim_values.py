@@ -84,3 +84,12 @@ def test_looking_up_takes_a_bounded_time() -> None:
     assert not texts.contain("b a")
     assert not texts.contain("c")
     assert perf_counter() - began_at < 2
+
+
+def test_what_stands_around_a_value_is_looked_at_once() -> None:
+    unit = f"x{'(' * 40}a b{')' * 40}x "
+    texts = VerbatimTexts([unit * (MAX_CHARACTERS // len(unit))])
+    began_at = perf_counter()
+    for number in range(1, 31):
+        assert not any(texts.contain("(" * number + "a b" + ")" * other) for other in range(1, 31))
+    assert perf_counter() - began_at < 6

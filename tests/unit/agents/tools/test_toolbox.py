@@ -378,7 +378,7 @@ def test_the_box_describes_what_is_asked_for_and_skips_what_is_not_there() -> No
     box = Toolbox()
 
     memory_tools = {"remember", "recall", "forget", "add_task", "finish_task", "note"}
-    assert box.names == {"clock", "calculator", "http_fetch", "notebook_add", *memory_tools}
+    assert box.names == {"clock", "calculator", "http_fetch", "notebook_add", "request_human", *memory_tools}
     assert [spec.name for spec in box.specs(["calculator", "gone", "clock"])] == ["calculator", "clock"]
     assert [box.is_idempotent(name) for name in ("clock", "notebook_add", "gone")] == [True, False, True]
 

@@ -30,6 +30,7 @@ from agents.journal.utility_calls import UtilityOutcome, UtilityOwner, begin_uti
 from agents.models import Agent, AgentSession, Event, Message, Step, Turn
 from agents.sessions import fail_turn, retry_turn
 from agents.sessions.fork import fork_any_session
+from agents.sessions.handoffs import request_handoff
 from console.formatting import NOTHING
 from foundation.errors import Forbidden
 from foundation.ids import new_id
@@ -478,6 +479,7 @@ def test_who_is_far_behind_or_from_another_life_loads_the_page_again(vera: Clien
 def test_what_was_said_is_hidden_from_who_may_not_read_it_on_the_page_and_as_it_comes(vera: Client) -> None:
     lawyers = Group.objects.create(name="lawyers")
     ada = asked("A secret question")
+    request_handoff(ada.actor, session_id=ada.session_id, reason="A secret wish")
     Agent.objects.get().groups.set([lawyers])
     AgentSession.objects.update(title="A secret title")
     work = claimed()
