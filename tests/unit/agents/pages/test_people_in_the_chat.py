@@ -136,7 +136,7 @@ def test_the_log_says_who_decides_who_answers_and_what_was_left_for_a_person(fol
         ["turn.cancelled", {"reason": "handoff"}],
         ["handoff.opened", {"reason": "", "by": "operator", "assignee": "Olga"}, None],
         ["message.created", {"message": message("e", "human", "d")}, None],
-        ["handoff.resolved", {"reason": "resolved", "by": "operator"}, None],
+        ["handoff.resolved", {"reason": "resolved", "by": "operator", "assignee": "Otto"}, None],
     ]
     asks, decided, requested, tardy, left, cancelled, opened, said, resolved = run(
         folder, _FOLLOWED, {"window": window, "events": events}
@@ -150,7 +150,7 @@ def test_the_log_says_who_decides_who_answers_and_what_was_left_for_a_person(fol
     assert (opened["controlled"], opened["words"].partition(".")[0]) == (True, "Olga answers")
     assert said["left"] == []
     assert (resolved["controlled"], resolved["words"]) == (
-        False, "Olga is done: the agent answers what comes next.",
+        False, "Otto is done: the agent answers what comes next.",
     )  # fmt: skip
 
 
