@@ -152,11 +152,13 @@ class HandoffOpened(TypedDict):
 class HandoffReturned(TypedDict):
     reason: Annotated[str, OneOf(tuple(HandoffOutcome)), "Why the agent answers again."]
     by: _Source
+    assignee: NotRequired[Annotated[str, "The name of the operator who gave it back."]]
 
 
 class HandoffResolved(TypedDict):
     reason: Annotated[str, OneOf(tuple(HandoffOutcome)), "How it ended."]
     by: _Source
+    assignee: NotRequired[Annotated[str, "The name of the operator who has resolved it."]]
 
 
 class TurnQueued(TypedDict):

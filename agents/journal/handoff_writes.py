@@ -117,18 +117,21 @@ def assign_locked(session: AgentSession, handoff: Handoff, *, user: User | None)
         append_locked(session, [(EventType.HANDOFF_OPENED, _opened(handoff))])
 
 
-def give_back_locked(session: AgentSession, handoff: Handoff, *, outcome: HandoffOutcome, by: HandoffSource) -> None:
-    """Resolve a handoff: the agent answers what comes next. What was said meanwhile is not asked again."""
+def give_back_locked(
+    session: AgentSession, handoff: Handoff, *, outcome: HandoffOutcome, by: HandoffSource, user: User | None = None
+) -> None:
+    """Resolve a handoff: the agent answers what comes next. What was said meanwhile is not asked again. `user` is the
+    operator who does it, which need not be the one who has answered."""
     handoff.state, handoff.outcome = HandoffState.RESOLVED.value, outcome.value
     handoff.resolved_at = database_now()
     handoff.due_at = handoff.snoozed_at = handoff.snoozed_until = None
     handoff.save(update_fields=["state", "outcome", "resolved_at", "due_at", "snoozed_at", "snoozed_until"])
+    ended: HandoffReturned | HandoffResolved = {"reason": outcome.value, "by": by.value}
+    if user is not None:
+        ended["assignee"] = person_name(user) or ""
     is_done = outcome is HandoffOutcome.RESOLVED
-    events: list[tuple[str, Mapping[str, Any]]] = [
-        (EventType.HANDOFF_RESOLVED, HandoffResolved(reason=outcome.value, by=by.value))
-        if is_done
-        else (EventType.HANDOFF_RETURNED, HandoffReturned(reason=outcome.value, by=by.value))
-    ]
+    event = EventType.HANDOFF_RESOLVED if is_done else EventType.HANDOFF_RETURNED
+    events: list[tuple[str, Mapping[str, Any]]] = [(event, ended)]
     if session.controller == _HUMAN:
         session.controller = AgentSession.Controller.AGENT
         session.save(update_fields=["controller"])

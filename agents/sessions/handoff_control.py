@@ -210,7 +210,7 @@ def resolve_handoff(actor: Actor, *, session_id: UUID) -> HandoffStatus:
 @retry_after_deadlock
 def _give_back(actor: Actor, session_id: UUID, outcome: HandoffOutcome, action: str) -> HandoffStatus:
     with _open_case(actor, session_id) as case:
-        give_back_locked(case.session, case.wanted, outcome=outcome, by=HandoffSource.OPERATOR)
+        give_back_locked(case.session, case.wanted, outcome=outcome, by=HandoffSource.OPERATOR, user=case.operator)
         case.audit(action)
         return case.describe()
 

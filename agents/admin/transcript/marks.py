@@ -96,6 +96,7 @@ class _Places:
 
 
 def _describe(event_type: str, data: Mapping[str, Any], *, readable: bool) -> str:
+    by = f" by {data['assignee']}" if "assignee" in data else ""
     match event_type:
         case EventType.HANDOFF_REQUESTED:
             nobody = "; nobody was on duty" if data.get("on_duty") is False else ""
@@ -105,5 +106,5 @@ def _describe(event_type: str, data: Mapping[str, Any], *, readable: bool) -> st
         case EventType.HANDOFF_OPENED:
             return f"{data.get('assignee') or 'An operator'} took over: a person answers from now on"
         case EventType.HANDOFF_RETURNED:
-            return f"The agent answers again: {describe_outcome(data.get('reason', ''))}"
-    return f"Closed: {describe_outcome(data.get('reason', ''))}. The agent answers what comes next"
+            return f"The agent answers again: {describe_outcome(data.get('reason', ''))}{by}"
+    return f"Closed: {describe_outcome(data.get('reason', ''))}{by}. The agent answers what comes next"

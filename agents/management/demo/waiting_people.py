@@ -118,7 +118,7 @@ def _claim(rng: Random, session: AgentSession, operator: User) -> Handoff:
 def _return(rng: Random, session: AgentSession, operator: User) -> Handoff:
     handoff = _answer(rng, session, operator)
     outcome = rng.choice((HandoffOutcome.RETURNED, HandoffOutcome.RESOLVED))
-    give_back_locked(session, handoff, outcome=outcome, by=HandoffSource.OPERATOR)
+    give_back_locked(session, handoff, outcome=outcome, by=HandoffSource.OPERATOR, user=operator)
     return handoff
 
 

@@ -462,6 +462,7 @@ def test_the_agent_answers_again_and_the_old_request_does_not_fire(verb: Callabl
     assert ada.log()[-2:] == [event, "session.updated"]
     assert claim() == [], "nothing fires again"
     assert same(before, ada)["handoff"] is None
+    assert ada.events()[-2].data["assignee"] == "Olga"
     with pytest.raises(NotHandedOff):
         verb(olga, session_id=ada.session_id)
     ada.ask("And now?")

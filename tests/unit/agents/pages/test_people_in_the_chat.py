@@ -136,7 +136,7 @@ def test_the_log_says_who_decides_who_answers_and_what_was_left_for_a_person(fol
         ["turn.cancelled", {"reason": "handoff"}],
         ["handoff.opened", {"reason": "", "by": "operator", "assignee": "Olga"}, None],
         ["message.created", {"message": message("e", "human", "d")}, None],
-        ["handoff.resolved", {"reason": "resolved", "by": "operator"}, None],
+        ["handoff.resolved", {"reason": "resolved", "by": "operator", "assignee": "Otto"}, None],
     ]
     asks, decided, requested, tardy, left, cancelled, opened, said, resolved = run(
         folder, _FOLLOWED, {"window": window, "events": events}
@@ -150,8 +150,23 @@ def test_the_log_says_who_decides_who_answers_and_what_was_left_for_a_person(fol
     assert (opened["controlled"], opened["words"].partition(".")[0]) == (True, "Olga answers")
     assert said["left"] == []
     assert (resolved["controlled"], resolved["words"]) == (
-        False, "Olga is done: the agent answers what comes next.",
+        False, "Otto is done: the agent answers what comes next.",
     )  # fmt: skip
+
+
+def test_words_to_a_person_who_has_gone_are_not_left_for_the_next_one(folder: Path) -> None:
+    said = [message("a", "user", None), message("b", "human", "a"), message("c", "user", "b")]
+    again = ["handoff.requested", {"reason": "", "by": "user", "on_duty": False}, None]
+    window = {"seq": 3, "session": {"head": "c"}, "messages": said, "turns": {}, "handoff": None}
+    left = ["message.created", {"message": message("d", "user", "c")}, None]
+    live = run(folder, _FOLLOWED, {"window": window, "events": [again, left]})
+    assert [one["left"] for one in live] == [[], ["d"]]
+    # After a reload, with an answer of the agent between.
+    asked, answered = message("d", "user", "c", turn="t"), message("e", "agent", "d", turn="t")
+    window |= {"session": {"head": "e"}, "messages": [*said, asked, answered], "handoff": pending()}
+    left = ["message.created", {"message": message("f", "user", "e")}, None]
+    loaded = run(folder, _FOLLOWED, {"window": window, "events": [again, left]})
+    assert [one["left"] for one in loaded] == [[], ["f"]]
 
 
 _CALLS = """

@@ -40,6 +40,8 @@ export const exportAddress = (id, format) => `${BASE}/sessions/${id}/export${for
 
 export const requestHandoff = (id, reason) => call("POST", `sessions/${id}/handoff`, { body: reason ? { reason } : {} });
 
+export const readHandoff = (id) => call("GET", `sessions/${id}/handoff`);
+
 export const withdrawHandoff = (id) => call("DELETE", `sessions/${id}/handoff`);
 
 // `key`: the same for each try, so that it is stored once.

@@ -60,6 +60,7 @@ export class Conversation {
     this.known = null; // the tree, until a message is added
     this.older = window.older ?? false;
     this.handoff = window.handoff ?? null; // {state, reason, by, on_duty, assignee}: a person is wanted, or answers
+    this.requestedAfter = null; // the ordinal of the last message before it, if the page has seen the request
     this.overdue = false; // whether the user has waited as long as the release says, since the page is open
     this.handoffEnd = null; // {reason, assignee}: how the last one ended, while the page is open
     this.offersHandoff = window.offers_handoff ?? false; // whether the user may ask for a person
@@ -113,6 +114,7 @@ export class Conversation {
       case "handoff.requested":
         // Who asks once more meets the first request; the system says that nobody has come.
         this.overdue = data.by === "system" && Boolean(this.handoff);
+        if (!this.handoff) this.requestedAfter = this.lastOrdinal;
         this.handoff ??= { state: "pending", reason: data.reason, by: data.by, on_duty: data.on_duty ?? null, assignee: null };
         this.handoffEnd = null;
         break;
@@ -124,7 +126,7 @@ export class Conversation {
         break;
       case "handoff.returned":
       case "handoff.resolved":
-        this.handoffEnd = { reason: data.reason, assignee: this.handoff?.assignee ?? null };
+        this.handoffEnd = { reason: data.reason, assignee: data.assignee ?? this.handoff?.assignee ?? null };
         this.handoff = null;
         this.overdue = false;
         break;
@@ -212,13 +214,19 @@ export class Conversation {
   }
 
   // Messages of `line` for a person who has not come yet. They have no turn, as those that were copied into a fork, where
-  // an answer stands.
+  // an answer stands, and those to a person who has answered before.
   #left(line) {
     if (this.handoff?.state !== "pending") return NONE;
-    const since = line.findLastIndex(({ author }) => author === "human") + 1;
+    const after = this.requestedAfter;
+    let since = line.findLastIndex(({ author }) => author === "human") + 1;
+    if (after === null && since) while (line[since]?.author === "user" && !line[since].turn) since += 1;
     return line.filter(
-      ({ author, turn }, index) =>
-        index >= since && author === "user" && !turn && (line[index + 1]?.author !== "agent" || line[index + 1].turn),
+      ({ author, turn, ordinal }, index) =>
+        index >= since &&
+        ordinal > (after ?? -1) &&
+        author === "user" &&
+        !turn &&
+        (line[index + 1]?.author !== "agent" || line[index + 1].turn),
     );
   }
 

@@ -25,6 +25,7 @@ import { Welcome } from "./welcome.js";
 const { user, mayChat } = document.body.dataset;
 const OUTBOX = `bandstand.outbox.${user}.`;
 const DRAFT = `bandstand.draft.${user}.`;
+const DUTY_MS = 30_000;
 const SESSION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NARROW = matchMedia("(max-width: 52rem)");
 const COARSE = matchMedia("(pointer: coarse)");
@@ -129,6 +130,8 @@ function wire() {
   NARROW.addEventListener("change", () => toggleSidebar(false));
   // Somebody may have signed in again in another window.
   addEventListener("focus", () => state.signedOut && state.live?.load());
+  addEventListener("focus", readDuty);
+  setInterval(readDuty, DUTY_MS);
   toggleSidebar(false);
 }
 
@@ -424,6 +427,22 @@ async function forPerson(answer, words) {
   } catch (error) {
     failed(error, words);
     return false;
+  }
+}
+
+// Whether somebody is there changes without an event of the chat whose user waits.
+async function readDuty() {
+  const conversation = openConversation();
+  const { handoff } = conversation ?? {};
+  if (document.hidden || state.signedOut || handoff?.state !== "pending") return;
+  try {
+    const { on_duty: onDuty } = await api.readHandoff(state.openId);
+    if (conversation !== openConversation() || conversation.handoff !== handoff || handoff.on_duty === onDuty) return;
+    handoff.on_duty = onDuty;
+    announcer.say(handoffWords(conversation));
+    draw();
+  } catch {
+    // The next time, perhaps.
   }
 }
 
