@@ -53,6 +53,7 @@ ON_DUTY: Final = (
     "While somebody is on duty, people who ask for a person are told that one is there. It ends by itself; what you "
     "have claimed stays yours."
 )
+GONE: Final = "Not sent: this conversation was deleted, or you may not read it any more."
 OFF_DUTY: Final = (
     "When nobody is on duty, people who ask for a person are told so at once and choose what to do. What you have "
     "claimed stays yours."
@@ -159,6 +160,8 @@ class HandoffAdmin(KeysetAdmin):
             raise PermissionDenied
         handoff = self.get_object(request, str(object_id))
         if handoff is None:
+            if not request.accepts("text/html"):
+                return JsonResponse({"detail": GONE}, status=404)
             return self.redirect_missing(request, str(object_id))
         return run_handoff_action(request, self, handoff, action)
 

@@ -88,4 +88,4 @@ async def test_the_page_says_when_it_hears_nothing_and_goes_on_by_itself(arrive:
     await visitor.context.set_offline(False)
     await expect(pulse).to_have_text("live")
     await visitor.context.clear_cookies()
-    await expect(pulse).to_have_text("signed out or no longer allowed")
+    await expect(pulse).to_have_text("signed out")

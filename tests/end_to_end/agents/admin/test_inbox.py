@@ -112,6 +112,8 @@ def test_who_may_not_read_the_transcript_sees_neither_row_nor_page(handoff: Hand
     assert olga.get(button_of(handoff, "live"), {"after": "0"}).status_code == 404
     assert olga.post(button_of(handoff, "claim"), YES).status_code == 302
     assert olga.post(button_of(approval, "decide"), {"decision": "approve"}).status_code == 302
+    sent = olga.post(button_of(handoff, "reply"), {**YES, "text": "Hello", "key": str(uuid4())}, headers=SCRIPT)
+    assert (sent.status_code, sent.json()["detail"][:8]) == (404, "Not sent"), "a script takes a redirect for a login"
     assert olga.get(button_of(handoff.agent_session, "take_over")).status_code == 403
     handoff.refresh_from_db()
     assert (handoff.state, Approval.objects.get().state) == ("pending", "pending")

@@ -21,7 +21,8 @@ function follow(page) {
     if ("parts" in page.dataset) address.searchParams.set("parts", page.dataset.parts);
     // A login that ended answers with a redirect, which must not be taken for an answer.
     const answer = await fetch(address, { redirect: "manual", headers: { Accept: "application/json" } });
-    if (answer.type === "opaqueredirect" || [401, 403, 404].includes(answer.status)) return say("signed out or no longer allowed", true);
+    if (answer.type === "opaqueredirect" || answer.status === 401) return say("signed out", true);
+    if ([403, 404].includes(answer.status)) return say("deleted, or no longer allowed", true);
     if (answer.status === 409) {
       // Not under the hands of somebody who writes: the words would be gone.
       if ([...page.querySelectorAll("textarea")].some((field) => field.value.trim())) return say("too much is new: load the page again", false);
