@@ -145,6 +145,15 @@ class ApprovalAdmin(KeysetAdmin):
     def has_decide_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(DECIDE_APPROVAL)
 
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Nothing to decide on the page of a call that is decided, or that is left to its user."""
+        approval = self.get_object(request, object_id)
+        is_open = (
+            approval is not None and approval.state == ApprovalState.PENDING and approval.decider == Decider.OPERATOR
+        )
+        actions: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return actions if is_open else []
+
     @action(description="Decide", url_path="decide", permissions=["decide"], icon="gavel")
     def decide(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the stored call and ask; then approve or refuse it."""

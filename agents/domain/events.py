@@ -19,6 +19,7 @@ from agents.domain.failures import ErrorClass
 from agents.domain.handoffs import HandoffOutcome, HandoffSource
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TERMINAL, Priority, TurnStatus, WaitReason
+from agents.domain.steps import REFUSED, UNKNOWN
 
 
 class Form(Enum):
@@ -99,7 +100,13 @@ class ToolFinished(ToolCalled):
 
 class ToolFailed(ToolCalled):
     content: str
-    outcome: NotRequired[Annotated[Literal["unknown"], "It may have run: its runner died."]]
+    outcome: NotRequired[
+        Annotated[
+            str,
+            OneOf((UNKNOWN, REFUSED)),
+            "unknown: it may have run, its runner died. refused: its release or a person did not let it run.",
+        ]
+    ]
 
 
 class ModelRetrying(TypedDict):
@@ -285,7 +292,7 @@ _DECLARATIONS = {
     _E.MESSAGE_RATED: _declare("The user rated an answer, or took the rating back.", MessageRated),
     _E.TOOL_STARTED: _declare("The turn calls a tool.", ToolStarted),
     _E.TOOL_FINISHED: _declare("The tool has answered.", ToolFinished),
-    _E.TOOL_FAILED: _declare("The tool has failed; the model is told so and goes on.", ToolFailed),
+    _E.TOOL_FAILED: _declare("The tool has failed, or was not let run; the model is told so and goes on.", ToolFailed),
     _E.MODEL_RETRYING: _declare(
         "The model is asked once more: what it showed since the last tool call or result no longer counts.",
         ModelRetrying,

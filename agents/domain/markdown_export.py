@@ -7,6 +7,7 @@ from unicodedata import category
 
 from agents.domain.message_parts import SOME_PERSON, Part, human_author, part_notes
 from agents.domain.serialization import moment
+from agents.domain.steps import REFUSED
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
 from foundation.visible_text import visible_text
@@ -46,6 +47,8 @@ def _part(part: Part) -> str:
         return "\n".join(f"> {line}".rstrip() for line in lines)
     if part["type"] == "tool_call":
         return f"*Called {_code(part['name'])} with* {_code(part['arguments'])}"
+    if part.get("outcome") == REFUSED:
+        return f"*The call was refused:* {_code(part['content'])}"
     outcome = "failed" if part["is_error"] else "answered"
     return f"*The tool {outcome}:* {_code(part['content'])}"
 

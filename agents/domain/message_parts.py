@@ -48,10 +48,10 @@ def tool_call_part(*, call_id: str, name: str, arguments: str) -> Part:
     return {"type": "tool_call", "id": call_id, "name": name, "arguments": arguments}
 
 
-def tool_result_part(*, call_id: str, content: str, is_error: bool, unknown: bool = False) -> Part:
-    """`unknown`: it is not known whether the call took effect; the part then has an `outcome`."""
+def tool_result_part(*, call_id: str, content: str, is_error: bool, outcome: str = "") -> Part:
+    """`outcome`: "unknown" where nobody knows whether the call took effect, "refused" where it was not let run."""
     part = {"type": "tool_result", "call_id": call_id, "content": content, "is_error": is_error}
-    return {**part, "outcome": "unknown"} if unknown else part
+    return {**part, "outcome": outcome} if outcome else part
 
 
 def part_notes(part: Mapping[str, Any]) -> list[str]:

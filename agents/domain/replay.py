@@ -19,7 +19,7 @@ from typing import Any
 from agents.domain.events import EventType
 from agents.domain.handoffs import HandoffState
 from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
-from agents.domain.states import TERMINAL, StepStatus, TurnStatus
+from agents.domain.states import TERMINAL, TurnStatus
 
 Snapshot = dict[str, Any]
 Data = Mapping[str, Any]
@@ -37,9 +37,9 @@ def show_event(parts: list[Part], event_type: str, data: Data) -> None:
         parts.append(tool_call_part(call_id=data["call_id"], name=data["name"], arguments=data["arguments"]))
     elif event_type in (EventType.TOOL_FINISHED, EventType.TOOL_FAILED):
         failed = event_type == EventType.TOOL_FAILED
-        unknown = data.get("outcome") == StepStatus.UNKNOWN
+        outcome = data.get("outcome", "")
         parts.append(
-            tool_result_part(call_id=data["call_id"], content=data["content"], is_error=failed, unknown=unknown)
+            tool_result_part(call_id=data["call_id"], content=data["content"], is_error=failed, outcome=outcome)
         )
     elif event_type == EventType.MODEL_RETRYING:
         # This is what the attempt that failed showed. What stands before a tool call or its result is in the journal.

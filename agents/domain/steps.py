@@ -12,6 +12,10 @@ from agents.domain.states import StepKind, StepStatus
 from agents.domain.tool_rules import ToolRight
 from agents.domain.usage import BilledUsage
 
+# What is said of a call besides that it failed: nobody knows whether it took effect, or it was not let run.
+UNKNOWN = "unknown"
+REFUSED = "refused"
+
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the worker stopped while it ran. "
     "It may have taken effect. It was not run again."
@@ -24,7 +28,8 @@ NOT_RUN = "This call was not run: the turn was begun anew while it waited."
 class StepRecord:
     """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`, and only if
     there are any `reasoning`, `extra_fields` (those of `Finished`) and `finish_reason` (`length` or `repetition`); of a
-    tool: `{"content", "is_error"}`; of a fallback: `{"text"}`, and `answered_at` where the text was given before.
+    tool: `{"content", "is_error"}`, and `outcome` ("refused") where the call was not let run; of a fallback:
+    `{"text"}`, and `answered_at` where the text was given before.
 
     `name` is the tool's or the fallback's; of a model, the route that was asked; "" in a first intent. `request` of a
     model is `{"fallback"}` where a fallback asks it; of a fallback `{"reason"}`, the class of the error before it.
@@ -149,7 +154,7 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
                     call_id=step.call_id,
                     content=step.result["content"],
                     is_error=step.result["is_error"],
-                    unknown=step.status is StepStatus.UNKNOWN,
+                    outcome=UNKNOWN if step.status is StepStatus.UNKNOWN else step.result.get("outcome", ""),
                 )
             )
     return parts

@@ -114,9 +114,9 @@ def judge_call(
 
 def _judge_right(rule: ToolRule) -> Iterator[tuple[ToolRight, RightReason]]:
     if rule.right is ToolRight.DENY:
-        yield rule.right, RightReason("denied", "the release does not let the agent use this tool")
+        yield rule.right, RightReason("denied", "this agent may not use this tool")
     elif rule.right is ToolRight.ASK:
-        yield rule.right, RightReason("asks", "the release asks before every call of this tool")
+        yield rule.right, RightReason("asks", "this agent asks before every call of this tool")
 
 
 def _judge_schema(

@@ -9,7 +9,7 @@ from typing import Any
 from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus, WaitReason
-from agents.domain.steps import UNKNOWN_OUTCOME, StepRecord
+from agents.domain.steps import REFUSED, UNKNOWN, UNKNOWN_OUTCOME, StepRecord
 from agents.domain.waits import Park, combine_waits
 from agents.engine.call_approvals import CallApprovals
 from agents.engine.call_rights import CallRights
@@ -157,11 +157,11 @@ class ToolCalls:
     async def _run_one(self, call: StepRecord) -> Park | None:
         """Run one call and commit its outcome; returns why it must wait, if it must."""
         if (refusal := self._refusal(call)) is not None:
-            await self._record_outcome(call, StepStatus.FAILED, refusal)
+            await self._record_outcome(call, StepStatus.FAILED, refusal, mark=REFUSED)
             return None
         if not self._may_run(call):
             # The intent is of an earlier epoch: it may have run. It is not run again.
-            await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
+            await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME, mark=UNKNOWN)
             return None
         self._never_run.discard(call.number)
         try:
@@ -181,13 +181,16 @@ class ToolCalls:
         await self._record_outcome(call, status, storable_text(result.content))
         return None
 
-    async def _record_outcome(self, call: StepRecord, status: StepStatus, content: str) -> None:
+    async def _record_outcome(self, call: StepRecord, status: StepStatus, content: str, *, mark: str = "") -> None:
+        """Commit the outcome of a call; `mark` is what its event says of a call that failed besides."""
         # One at a time: the commit of the last result includes the next intent, and no result may follow it.
         async with self._outcome_lock:
             if self._write_failed:
                 return
             is_error = status is not StepStatus.DONE
             result = {"content": content, "is_error": is_error}
+            if mark == REFUSED:  # the status says the other one
+                result["outcome"] = REFUSED
             outcome = self._progress.record_outcome(
                 call, status, result, error_class=ErrorClass.TOOL_ERROR if is_error else ""
             )
@@ -198,7 +201,7 @@ class ToolCalls:
                     self._claim,
                     outcomes=[outcome],
                     intents=[step_intent(next_call)] if next_call is not None else [],
-                    events=[_outcome_event(call, status, content)],
+                    events=[_outcome_event(call, status, content, mark)],
                 )
             except Exception:
                 # Whether it was committed is unknown. Calls that wait for the lock must not write after it.
@@ -206,11 +209,10 @@ class ToolCalls:
                 raise
 
 
-def _outcome_event(call: StepRecord, status: StepStatus, content: str) -> NewEvent:
+def _outcome_event(call: StepRecord, status: StepStatus, content: str, mark: str) -> NewEvent:
     if status is StepStatus.DONE:
         return _event(EventType.TOOL_FINISHED, call, content=content)
-    unknown = {"outcome": "unknown"} if status is StepStatus.UNKNOWN else {}
-    return _event(EventType.TOOL_FAILED, call, content=content, **unknown)
+    return _event(EventType.TOOL_FAILED, call, content=content, **({"outcome": mark} if mark else {}))
 
 
 def _event(event_type: str, call: StepRecord, **data: Any) -> NewEvent:

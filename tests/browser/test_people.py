@@ -70,7 +70,9 @@ async def test_who_is_asked_reads_the_call_decides_once_and_sees_it_everywhere(a
     for chat in (desktop, phone):
         await expect(chat.page.locator(".approval")).to_have_count(0)
         await chat.answered(chat.answers.last)
-        await expect(chat.page.locator(".tool__state")).to_have_text("failed")
+        await expect(chat.page.locator(".tool__state")).to_have_text("refused")
+    await desktop.page.reload()
+    await expect(desktop.page.locator(".tool__state")).to_have_text("refused")
     await desktop.page.locator(".tool summary").click()
     await expect(desktop.page.get_by_role("region", name="Result")).to_contain_text("Not that room")
     # An operator decides what the release leaves to one; its user only waits.

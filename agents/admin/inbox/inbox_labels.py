@@ -60,7 +60,7 @@ def describe_reason(source: str, reason: str) -> str:
         case HandoffSource.RULE:
             return _RULES.get(reason, f"A rule of the agent: {reason.replace('_', ' ')}")
         case HandoffSource.FALLBACK:
-            return f"No model answered ({reason.replace('_', ' ')})" if reason else "No model answered"
+            return "No model answered"
         case HandoffSource.OPERATOR:
             return "An operator took over"
     return reason.replace("_", " ") or NOTHING

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from agents.admin.badges import rating_badge
 from agents.admin.transcript.steps import TranscriptStep, shorten
 from agents.domain.message_parts import Part, part_notes
+from agents.domain.steps import REFUSED
 from agents.models import Feedback, Message
 from console.formatting import badge
 from foundation.graphemes import cut_text
@@ -126,7 +127,7 @@ def _call(part: Part, step: TranscriptStep | None, *, finished: bool) -> ToolVie
 def _add_result(tool: ToolView, part: Part) -> None:
     tool.result = shorten(part["content"])
     if tool.step is None and part["is_error"]:
-        tool.status = badge("failed", "bad")
+        tool.status = badge(REFUSED) if part.get("outcome") == REFUSED else badge("failed", "bad")
 
 
 def _unescape_letters(arguments: str) -> str:

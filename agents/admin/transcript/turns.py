@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,12 +17,13 @@ from agents.admin.transcript.content import MessageContent, message_contents, pa
 from agents.admin.transcript.steps import TranscriptStep, step_view
 from agents.admin.turn_actions import TurnAction
 from agents.admin.turn_numbers import turn_numbers
+from agents.domain.events import EventType
 from agents.domain.failures import parse_error_class
 from agents.domain.message_tree import Node, Tree
 from agents.domain.serialization import calls_shape
 from agents.domain.states import PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.journal.locked_writes import visible_parts
-from agents.models import AgentSession, Feedback, Message, Runner, Step, Turn
+from agents.models import AgentSession, Event, Feedback, Message, Runner, Step, Turn
 from console.formatting import format_duration, format_money, format_second, format_tokens
 
 _WAIT_REASONS: Final = {
@@ -53,6 +54,8 @@ class TranscriptTurn:
     runner: str = ""
     branch: str = ""
     waiting_for: str = ""
+    # How often it was begun anew. A claim that goes on after a wait is none of them.
+    restarts: int = 0
     queue_time: str = ""
     duration: str = ""
     tokens: str = ""
@@ -80,6 +83,7 @@ class _Rows:
     runners: dict[Any, Runner]
     branches: dict[UUID, str]
     numbers: dict[UUID, int]
+    restarts: Mapping[UUID, int]
     # By message.
     ratings: dict[UUID, Feedback]
     readable: bool
@@ -102,7 +106,9 @@ def turn_views(
     unattached = list(unattached)
     shown = [message.pk for message in (*chain.from_iterable(messages.values()), *unattached)]
     ratings = {rating.message_id: rating for rating in Feedback.objects.filter(message__in=shown)}
-    rows = _Rows(messages, steps, runners, branches, turn_numbers(turns), ratings, readable, now)
+    rows = _Rows(
+        messages, steps, runners, branches, turn_numbers(turns), _restarts(session, turns), ratings, readable, now
+    )
     views = [_turn_view(turn, rows) for turn in turns]
     views += [
         TranscriptTurn(
@@ -112,6 +118,15 @@ def turn_views(
         for message in unattached
     ]
     return sorted(views, key=lambda view: view.ordinal)
+
+
+def _restarts(session: AgentSession, turns: Sequence[Turn]) -> Mapping[UUID, int]:
+    """How often each of `turns` was begun anew. Nothing is read unless one of them had a second claim."""
+    claimed_again = [turn.pk for turn in turns if turn.epoch > 1]
+    if not claimed_again:
+        return {}
+    log = Event.objects.filter(agent_session=session, turn__in=claimed_again, type=EventType.TURN_RESTARTED)
+    return Counter(log.order_by().values_list("turn_id", flat=True))
 
 
 def _messages(session: AgentSession, turns: Sequence[Turn]) -> dict[UUID, list[Message]]:
@@ -140,6 +155,7 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
         runner=str(runner) if runner else str(turn.runner_id or ""),
         branch=rows.branches.get(question_id, "") if question_id else "",
         waiting_for=_waiting_for(turn),
+        restarts=rows.restarts.get(turn.pk, 0),
         queue_time=format_duration(turn.queued_at, turn.started_at or turn.finished_at or rows.now),
         duration=format_duration(turn.started_at, turn.finished_at or rows.now),
         tokens=format_tokens(turn.input_tokens, turn.output_tokens),

@@ -90,7 +90,10 @@ COMPONENTS = {
             "call_id": TEXT,
             "content": TEXT,
             "is_error": YES_OR_NO,
-            "outcome": described({"const": "unknown"}, "It may have run: its runner died."),
+            "outcome": described(
+                {"enum": ["unknown", "refused"]},
+                "unknown: it may have run, its runner died. refused: its release or a person did not let it run.",
+            ),
         },
         optional=("outcome",),
     ),

@@ -48,7 +48,7 @@ _REPLIES: Final = (
 _NOTES: Final = ("Has called before, see the ticket of Monday.", "Accounting looks into it.", "A new contract.")
 _CALLS: Final = (
     ("send_email", '{"subject":"Your order","to":"ada@example.org"}', "`to` came from a web page"),
-    ("refund", '{"amount":59.9,"order":"4711"}', "the release asks before every call of this tool"),
+    ("refund", '{"amount":59.9,"order":"4711"}', "this agent asks before every call of this tool"),
 )
 
 

@@ -288,6 +288,7 @@ def test_an_approval_shows_its_call_and_is_decided_once(handoff: Handoff, olga: 
     for words in ("pay", "amount", "10", "came from a web page", 'value="approve"', "he user reads it, too"):
         assert words in page
         assert words in beside
+    assert button_of(approval, "decide") in olga.get(page_of(approval)).content.decode()
     assert olga.post(button_of(approval, "decide"), {"decision": "maybe"}).status_code == 200
     olga.post(button_of(approval, "decide"), {"decision": "deny", "note": "Too much."})
     approval.refresh_from_db()
@@ -297,6 +298,7 @@ def test_an_approval_shows_its_call_and_is_decided_once(handoff: Handoff, olga: 
     assert "decided already" in olga.get(button_of(approval, "decide")).content.decode()
     back = olga.post(button_of(approval, "decide"), {"decision": "deny", "back": "//evil.example/"})
     assert back["Location"] == page_of(approval)
+    assert button_of(approval, "decide") not in olga.get(page_of(approval)).content.decode()
 
 
 def test_an_operator_decides_about_the_whole_call_and_sees_what_the_eye_would_miss(
@@ -328,6 +330,7 @@ def test_what_the_user_decides_is_not_offered_to_an_operator(handoff: Handoff, o
     for page in (button_of(approval, "decide"), page_of(handoff)):
         text = olga.get(page).content.decode()
         assert ("decides this" in text, 'value="approve"' in text) == (True, False)
+    assert button_of(approval, "decide") not in olga.get(page_of(approval)).content.decode()
     assert olga.get("/admin/agents/handoff/counts/").json() == {
         "count": 1,
         "title": "1 person waits, 0 approvals are open",

@@ -64,14 +64,12 @@ async def test_a_refused_call_is_a_result_for_the_model_and_the_others_run() -> 
         (4, "model", "done", "offline:"),
     ]  # fmt: skip
     refusal, result = model.requests[1].messages[-2:]
-    assert refusal.text == (
-        "This call was refused and not run, because the release does not let the agent use this tool."
-    )
+    assert refusal.text == ("This call was refused and not run, because this agent may not use this tool.")
     assert result.text == "ok"
     [right, none] = await rights()
     assert right == {
         "decision": "deny",
-        "reasons": [{"code": "denied", "text": "the release does not let the agent use this tool"}],
+        "reasons": [{"code": "denied", "text": "this agent may not use this tool"}],
     }
     assert none is None
 

@@ -69,6 +69,13 @@ async def results() -> list[str]:
     return await in_db_thread(lambda: list(rows))
 
 
+async def outcomes(ada: Conversation) -> list[str]:
+    """What is said of the calls that failed: by their events, and by the parts of the answer."""
+    events = [event.data["outcome"] for event in await in_db_thread(ada.events) if event.type == "tool.failed"]
+    parts = (await answer_of(ada))[0]
+    return events + [part["outcome"] for part in parts if part["type"] == "tool_result"]
+
+
 async def lose(ada: Conversation, running: Running) -> None:
     """The runner is gone in the middle of its work, and others find out."""
     running.task.cancel()
@@ -86,7 +93,7 @@ async def test_an_approved_call_runs_as_it_was_stored_and_the_model_is_not_asked
     assert (turn.status, turn.wait_reason, turn.available_at) == ("waiting", "approval", approval.expires_at)
     stored = (approval.tool, approval.arguments, approval.call_id, approval.state)
     assert stored == ("http_fetch", STORED, "c1", "pending")
-    assert approval.reasons == ["the release asks before every call of this tool"]
+    assert approval.reasons == ["this agent asks before every call of this tool"]
     await decide(ada)
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     assert [(call.name, call.arguments, call.key) for call in box.called] == [("http_fetch", STORED, f"{turn.pk}:2")]
@@ -114,6 +121,7 @@ async def test_a_refused_call_is_a_result_for_the_model() -> None:
     )
     decided = next(event for event in await in_db_thread(ada.events) if event.type == "approval.decided")
     assert (decided.data["decision"], decided.data["by"], decided.data["note"]) == ("denied", "user", "Too much.")
+    assert await outcomes(ada) == ["refused", "refused"]
     assert "tool.failed" in await log(ada)
 
 
@@ -130,6 +138,7 @@ async def test_a_call_that_nobody_decides_in_time_is_a_result_and_not_the_end_of
     assert "not decided in time" in str(model.requests[1].messages[-1].text)
     decided = next(event for event in await in_db_thread(ada.events) if event.type == "approval.decided")
     assert (decided.data["decision"], decided.data["by"]) == ("expired", "system")
+    assert await outcomes(ada) == ["refused", "refused"]
     await log(ada)
 
 

@@ -182,7 +182,7 @@ async def test_a_call_that_went_on_and_was_cut_off_may_have_run() -> None:
     )
     assert isinstance(await run(services), FinishedTurn)
     assert len(box.called) == 2, "never twice"
-    result = tool_result_part(call_id="c1", content=UNKNOWN_OUTCOME, is_error=True, unknown=True)
+    result = tool_result_part(call_id="c1", content=UNKNOWN_OUTCOME, is_error=True, outcome="unknown")
     assert result in (await answer_of(ada))[0]
 
 

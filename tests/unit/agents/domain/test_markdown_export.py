@@ -63,3 +63,5 @@ def test_tools_are_named_with_what_they_got_and_gave() -> None:
     )
     said = transcript_message(work, agent_name="Demo").split("\n\n")[1:]
     assert said == ['*Called `clock` with* `` {"a": "`x`"} ``', "*The tool failed:* ``` no `` noon ```", "Noon.\n"]
+    refused = tool_result_part(call_id="a", content="Not run.", is_error=True, outcome="refused")
+    assert "*The call was refused:* `Not run.`" in transcript_message(message("agent", refused), agent_name="Demo")

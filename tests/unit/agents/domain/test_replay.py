@@ -195,14 +195,16 @@ def test_what_a_turn_shows_grows_in_order_and_deltas_flow_together() -> None:
         "turn.started",
     ]:
         show_event(parts, event_type, DATA[event_type])
-    show_event(parts, "tool.failed", {**DATA["tool.failed"], "outcome": "unknown"})
+    for outcome in ("unknown", "refused"):
+        show_event(parts, "tool.failed", {**DATA["tool.failed"], "outcome": outcome})
     show_event(parts, "message.delta", {"text": "!"})
     assert parts == [
         text_part("HiHi"),
         tool_call_part(call_id="a", name="clock", arguments="{}"),
         tool_result_part(call_id="a", content="noon", is_error=False),
         tool_result_part(call_id="a", content="broken", is_error=True),
-        tool_result_part(call_id="a", content="broken", is_error=True, unknown=True),
+        tool_result_part(call_id="a", content="broken", is_error=True, outcome="unknown"),
+        tool_result_part(call_id="a", content="broken", is_error=True, outcome="refused"),
         text_part("!"),
     ]
 

@@ -51,8 +51,14 @@ def test_an_unknown_outcome_is_an_outcome() -> None:
     unknown = tool(2, "a", StepStatus.UNKNOWN)
     assert open_tools([JOURNAL[0], unknown]) == []
     [part] = message_parts([unknown])
-    assert part == tool_result_part(call_id="a", content="result of a", is_error=True, unknown=True)
+    assert part == tool_result_part(call_id="a", content="result of a", is_error=True, outcome="unknown")
     assert part["outcome"] == "unknown"
+
+
+def test_a_call_that_was_not_let_run_is_refused() -> None:
+    refused = tool(2, "a", StepStatus.FAILED)
+    refused = replace(refused, result={"content": "No.", "is_error": True, "outcome": "refused"})
+    assert message_parts([refused]) == [tool_result_part(call_id="a", content="No.", is_error=True, outcome="refused")]
 
 
 def test_the_parts_of_a_turn_stand_in_the_order_of_its_steps() -> None:

@@ -11,10 +11,14 @@ const TOOL_STATES = {
   asking: "waits for a person",
   done: "done",
   failed: "failed",
+  refused: "refused",
   unknown: "outcome unknown",
   stopped: "stopped",
   handed: "handed to a program",
 };
+
+// What a result says of a call besides that it failed.
+const OUTCOMES = new Set(["refused", "unknown"]);
 
 // As `CUT_REASONS` of `agents/domain/message_parts.py`.
 const CUT_REASONS = {
@@ -83,7 +87,7 @@ function blocksOf(parts, unanswered, asking) {
     } else if (part.type === "tool_result" && tools.has(part.call_id)) {
       const block = tools.get(part.call_id);
       block.output = part.content;
-      block.state = part.outcome === "unknown" ? "unknown" : part.is_error ? "failed" : "done";
+      block.state = OUTCOMES.has(part.outcome) ? part.outcome : part.is_error ? "failed" : "done";
     }
   }
   return blocks;

@@ -28,6 +28,7 @@ from agents.journal.claims import Claim
 from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
 from agents.journal.utility_calls import UtilityOutcome, UtilityOwner, begin_utility_call, end_utility_call
 from agents.models import Agent, AgentSession, Event, Message, Step, Turn
+from agents.runner.reaper import reap
 from agents.sessions import fail_turn, retry_turn
 from agents.sessions.fork import fork_any_session
 from agents.sessions.handoffs import request_handoff
@@ -42,6 +43,7 @@ from tests.support.conversations import (
     done,
     ending,
     fail,
+    lease_is_over,
     park,
     retrying,
     say,
@@ -168,7 +170,8 @@ def test_a_call_says_why_it_was_refused_or_asked_about_to_those_who_may_read_it(
     fenced_writes.advance(
         work, outcomes=[done(1, "Wait.")], intents=[replace(tool_intent(2, "call_a"), details={"right": right})]
     )
-    refused = StepOutcome(2, StepStatus.FAILED, {"content": "Refused.", "is_error": True}, "tool_error")
+    result = {"content": "Refused.", "is_error": True, "outcome": "refused"}
+    refused = StepOutcome(2, StepStatus.FAILED, result, "tool_error")
     fenced_writes.advance(work, outcomes=[refused])
     fail(work, text="Half an answer")
     parts = [
@@ -178,6 +181,9 @@ def test_a_call_says_why_it_was_refused_or_asked_about_to_those_who_may_read_it(
     Message.objects.filter(turn=ada.turn(), author="agent").update(parts=parts)
     step = reverse("admin:agents_step_change", args=[Step.objects.get(number=2).pk])
     trace = reverse("admin:agents_turn_trace", args=[work.turn_id])
+    [block] = vera.get(address(ada)).context["blocks"]
+    tool = next(part.tool for part in block.messages[-1].parts if part.tool)
+    assert (tool.status, tool.step.error_class) == ('<span class="bs-tag">refused</span>', "")
     words = "Refused, because `to` may come from a web page."
     assert page(vera, address(ada)).count(words) == 2
     assert words in page(vera, trace)
@@ -444,6 +450,17 @@ def test_a_turn_that_waits_says_for_what_and_goes_on_behind_its_words(
     [block] = news(vera, ada, seq).json()["blocks"]
     assert "Hello" in block["html"]
     assert "waits for" not in block["html"]
+    # It went on, and was not begun anew.
+    assert "restarted" not in block["html"]
+
+
+def test_a_turn_that_lost_its_runner_says_how_often_it_was_begun_anew(vera: Client) -> None:
+    ada = asked()
+    lease_is_over(claimed().turn_id)
+    assert reap() == 1
+    assert "restarted" not in page(vera, address(ada))
+    claimed()
+    assert '<span class="bs-tag">restarted 1 time</span>' in page(vera, address(ada))
 
 
 def test_the_step_of_a_call_that_has_no_route_yet_shows_none(vera: Client) -> None:
