@@ -111,6 +111,8 @@ class _Press:
             problem=error.detail,
             text=data.get("text", ""),
             key=data.get("key", ""),
+            takes_over=self.action.takes_over,
+            label=self.action.label,
             action_url=row_url(self.handoff, self.action.name),
             back=row_url(self.handoff),
         )

@@ -183,6 +183,24 @@ def test_the_second_to_claim_is_shown_who_was_first_and_may_take_it(handoff: Han
     assert "oscar answers" in olga.get(page_of(handoff)).content.decode()
 
 
+@pytest.mark.parametrize(("action", "outcome"), [("return", "returned"), ("resolve", "resolved")])
+def test_who_gives_back_what_another_answers_is_shown_so_and_may_do_it(
+    handoff: Handoff, olga: Client, action: str, outcome: str
+) -> None:
+    oscar, button = client_of("oscar", Role.OPERATOR), button_of(handoff, action)
+    olga.post(button_of(handoff, "claim"), YES)
+    shown = oscar.post(button, YES)
+    page = shown.content.decode()
+    assert (shown.status_code, "olga answers already" in page, f'action="{button}"' in page) == (409, True, True)
+    assert "nevertheless" in page
+    assert "take it over" not in page.lower()
+    handoff.refresh_from_db()
+    assert (handoff.state, handoff.agent_session.controller) == ("open", "human")
+    assert oscar.post(button, {**YES, "take_over": "1"})["Location"] == page_of(handoff)
+    handoff.refresh_from_db()
+    assert (handoff.state, handoff.outcome) == ("resolved", outcome)
+
+
 def test_a_page_of_what_is_over_does_nothing_to_the_next_request(handoff: Handoff, olga: Client) -> None:
     olga.post(button_of(handoff, "resolve"), YES)
     latest = Handoff.objects.create(agent_session=handoff.agent_session, requested_by="user", reason="Again")
@@ -248,7 +266,7 @@ def test_snooze_priority_and_assignment(handoff: Handoff, olga: Client) -> None:
     ]:
         answer = olga.post(button_of(handoff, action), {**YES, **wrong})
         assert (answer.status_code, "Select a valid choice" in answer.content.decode()) == (200, True), action
-    olga.post(button_of(handoff, "resolve"), YES)
+    olga.post(button_of(handoff, "resolve"), {**YES, "take_over": "1"})
     assert rows(olga, show="resolved") == [handoff]
 
 

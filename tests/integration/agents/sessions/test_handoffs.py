@@ -398,6 +398,27 @@ def test_another_operator_is_refused_unless_on_purpose() -> None:
     assert AuditEntry.objects.filter(action="handoff.claimed", detail__from=olga.user_id).count() == 1
 
 
+@pytest.mark.parametrize(
+    ("verb", "action"), [(return_to_agent, "handoff.given_back"), (resolve_handoff, "handoff.closed")]
+)
+def test_nobody_gives_back_what_another_answers_unless_on_purpose(verb: Callable[..., Any], action: str) -> None:
+    ada, olga, oleg = conversation(), operator(), operator("oleg", "Oleg")
+    reply(olga, ada)
+    log, row = ada.log(), Handoff.objects.values().get()
+    with pytest.raises(AnsweredByAnother, match="Olga answers already"):
+        verb(oleg, session_id=ada.session_id)
+    assert (ada.log(), Handoff.objects.values().get(), ada.row.controller) == (log, row, "human")
+    assert not AuditEntry.objects.filter(action=action).exists()
+    assert verb(oleg, session_id=ada.session_id, take_over=True).state == "resolved"
+    assert AuditEntry.objects.get(action=action).detail["from"] == olga.user_id
+    request_handoff(ada.actor, session_id=ada.session_id)
+    verb(oleg, session_id=ada.session_id)
+    request_handoff(ada.actor, session_id=ada.session_id)
+    assign_handoff(oleg, session_id=ada.session_id, assignee_id=olga.user_id)
+    verb(olga, session_id=ada.session_id)
+    assert {entry.detail.get("from") for entry in AuditEntry.objects.filter(action=action).order_by("id")[1:]} == {None}
+
+
 def test_an_assigned_handoff_is_for_its_assignee() -> None:
     ada, olga, oleg = conversation(), operator(), operator("oleg", "Oleg")
     request_handoff(ada.actor, session_id=ada.session_id)
