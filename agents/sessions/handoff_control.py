@@ -186,14 +186,23 @@ def _find_reply(message: Message, session_id: UUID) -> Accepted | None:
 
 
 @retry_after_deadlock
-def add_note(actor: Actor, *, session_id: UUID, text: str) -> HandoffNote:
-    """Leave a note about a session for other operators: neither its user nor its agent reads it. Raises `Forbidden`,
-    `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`."""
+def add_note(actor: Actor, *, session_id: UUID, text: str, key: str) -> HandoffNote:
+    """Leave a note about a session for other operators: neither its user nor its agent reads it.
+
+    A repeat with the same `key` stores nothing and returns the first. Raises `Forbidden`, `NotFound`, `InvalidInput`,
+    `TooLarge`, `RateLimited`, and `IdempotencyMismatch` for another text.
+    """
     check_text(text, pointer="/text", max_bytes=MAX_NOTE_BYTES)
+    check_key(key)
     operator = _require_operator(actor, session_id)
     guard_storage(user_id=operator.pk, size_bytes=len(text.encode()))
     with _open_case(actor, session_id) as case:
-        note = HandoffNote.objects.create(agent_session=case.session, author=operator, text=text)
+        first = HandoffNote.objects.filter(agent_session=case.session, idempotency_key=key).first()
+        if first is not None:
+            if first.text != text:
+                raise IdempotencyMismatch
+            return first
+        note = HandoffNote.objects.create(agent_session=case.session, author=operator, text=text, idempotency_key=key)
         case.audit("handoff.noted", {"note": str(note.pk)})
     return note
 

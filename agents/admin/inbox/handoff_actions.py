@@ -40,9 +40,10 @@ class ReplyForm(forms.Form):
 
 
 class NoteForm(forms.Form):
-    """Words for other operators."""
+    """Words for other operators. The key makes one note of a form that is sent twice."""
 
     text = forms.CharField(label="Note", strip=False, widget=Textarea({"rows": 3}), help_text="Only operators see it.")
+    key = forms.UUIDField(widget=forms.HiddenInput)
 
 
 class SnoozeForm(forms.Form):
@@ -199,7 +200,7 @@ NOTE = HandoffAction(
     "Add note",
     "Only operators see it: neither the user nor the agent.",
     "The note is there.",
-    lambda actor, key, data: control.add_note(actor, session_id=key, text=data["text"]),
+    lambda actor, key, data: control.add_note(actor, session_id=key, text=data["text"], key=str(data["key"])),
     NoteForm,
 )
 HANDOFF_ACTIONS: Final = (CLAIM, REPLY, RETURN, RESOLVE, SNOOZE, PRIORITY, ASSIGN, NOTE)

@@ -219,7 +219,13 @@ def test_a_page_of_what_is_over_does_nothing_to_the_next_request(handoff: Handof
 
 def test_notes_are_for_operators_only(handoff: Handoff, olga: Client) -> None:
     assert "Be kind." in olga.get(page_of(handoff)).content.decode()
-    olga.post(button_of(handoff, "note"), {**YES, "text": "She has called before."})
+    form = {**YES, "text": "She has called before.", "key": str(olga.get(page_of(handoff)).context["note_key"])}
+    for _ in range(2):
+        sent = olga.post(button_of(handoff, "note"), form, headers=SCRIPT)
+        assert (sent.status_code, sent.json()["key"] != form["key"]) == (200, True)
+    assert HandoffNote.objects.filter(text=form["text"]).count() == 1, "a retry after a lost answer"
+    changed = olga.post(button_of(handoff, "note"), {**form, "text": "Never."}, headers=SCRIPT)
+    assert (changed.status_code, "it stands above" in changed.json()["detail"]) == (409, True)
     viewer = client_of("vera", Role.VIEWER)
     for page in (page_of(handoff), page_of(handoff.agent_session)):
         assert "She has called before." in olga.get(page).content.decode()
