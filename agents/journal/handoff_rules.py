@@ -3,14 +3,16 @@ words in a text."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from django.db.models import Q
 
 from agents.domain.approvals import ApprovalState
-from agents.domain.handoffs import HandoffSource
+from agents.domain.handoffs import HandoffOutcome, HandoffSource
 from agents.domain.states import TurnStatus
 from agents.journal.handoff_writes import handoff_settings, request_handoff_locked
+from agents.journal.locked_writes import database_now
 from agents.models import AgentSession, Approval, Handoff, Step, Turn
 
 # The reasons of the rules, as the events have them.
@@ -18,6 +20,10 @@ FAILED_TURNS: Final = "failed_turns"
 REFUSED_CALL: Final = "refused_call"
 THUMB_DOWN: Final = "thumb_down"
 
+# What fails every hour, by a schedule, is not to call a person every time they have looked at it.
+PAUSE: Final = timedelta(hours=1)
+
+_BY_PERSON: Final = (HandoffOutcome.RETURNED, HandoffOutcome.RESOLVED)
 _WITHOUT_ANSWER: Final = frozenset({TurnStatus.FAILED, TurnStatus.EXPIRED})
 
 
@@ -26,15 +32,24 @@ def apply_turn_rules_locked(session: AgentSession, turn: Turn, status: TurnStatu
     settings = handoff_settings(session)
     limit = settings.failed_turns
     if limit is not None and status in _WITHOUT_ANSWER and _have_failed(session, turn, limit - 1):
-        request_handoff_locked(session, by=HandoffSource.RULE, reason=FAILED_TURNS, turn=turn)
+        _request_locked(session, FAILED_TURNS, turn)
     elif settings.refused_call and _has_refused_call(turn):
-        request_handoff_locked(session, by=HandoffSource.RULE, reason=REFUSED_CALL, turn=turn)
+        _request_locked(session, REFUSED_CALL, turn)
 
 
 def apply_rating_rule_locked(session: AgentSession) -> None:
     """Ask for a person if the release says so about an answer that the user does not like."""
     if handoff_settings(session).thumb_down:
-        request_handoff_locked(session, by=HandoffSource.RULE, reason=THUMB_DOWN)
+        _request_locked(session, THUMB_DOWN)
+
+
+def _request_locked(session: AgentSession, reason: str, turn: Turn | None = None) -> None:
+    """Ask for a person, unless one has given the session back within the last `PAUSE`."""
+    last = Handoff.objects.filter(agent_session=session).order_by("-requested_at").first()
+    given_back_at = last.resolved_at if last is not None and last.outcome in _BY_PERSON else None
+    if given_back_at is not None and database_now() - given_back_at < PAUSE:
+        return
+    request_handoff_locked(session, by=HandoffSource.RULE, reason=reason, turn=turn)
 
 
 def _have_failed(session: AgentSession, turn: Turn, count: int) -> bool:

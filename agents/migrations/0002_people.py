@@ -79,6 +79,7 @@ class Migration(migrations.Migration):
                     models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("text", models.TextField()),
+                ("idempotency_key", models.CharField(max_length=255, null=True)),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
@@ -406,5 +407,13 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="handoffnote",
             index=models.Index(fields=["agent_session", "id"], name="handoff_note_of_session"),
+        ),
+        migrations.AddConstraint(
+            model_name="handoffnote",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("idempotency_key__isnull", False)),
+                fields=("agent_session", "idempotency_key"),
+                name="handoff_note_key_unique",
+            ),
         ),
     ]

@@ -97,11 +97,19 @@ class HandoffNote(models.Model):
     )
     author = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
     text = models.TextField()
+    idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null is "none given"
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         verbose_name = "note"
         indexes = [models.Index(fields=["agent_session", "id"], name="handoff_note_of_session")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["agent_session", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="handoff_note_key_unique",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"note on session {self.agent_session_id}"

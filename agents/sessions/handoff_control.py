@@ -80,9 +80,12 @@ class _Case:
         was_human = self.session.controller == AgentSession.Controller.HUMAN
         self.handoff = handoff = take_control_locked(self.session, user=self.operator)
         if not was_human or previous != self.operator.pk:
-            from_other = {"from": previous} if previous not in (None, self.operator.pk) else {}
-            self.audit("handoff.claimed", {"requested_by": str(handoff.requested_by), **from_other})
+            self.audit("handoff.claimed", {"requested_by": str(handoff.requested_by), **self.from_other(previous)})
         return handoff
+
+    def from_other(self, assignee_id: int | None) -> dict[str, int]:
+        """What the audit says of whom the operator took the session from; nothing where that is nobody else."""
+        return {} if assignee_id in (None, self.operator.pk) else {"from": assignee_id}
 
     def audit(self, action: str, detail: Mapping[str, Any] | None = None) -> None:
         """Record what the operator did to the session."""
@@ -183,35 +186,48 @@ def _find_reply(message: Message, session_id: UUID) -> Accepted | None:
 
 
 @retry_after_deadlock
-def add_note(actor: Actor, *, session_id: UUID, text: str) -> HandoffNote:
-    """Leave a note about a session for other operators: neither its user nor its agent reads it. Raises `Forbidden`,
-    `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`."""
+def add_note(actor: Actor, *, session_id: UUID, text: str, key: str) -> HandoffNote:
+    """Leave a note about a session for other operators: neither its user nor its agent reads it.
+
+    A repeat with the same `key` stores nothing and returns the first. Raises `Forbidden`, `NotFound`, `InvalidInput`,
+    `TooLarge`, `RateLimited`, and `IdempotencyMismatch` for another text.
+    """
     check_text(text, pointer="/text", max_bytes=MAX_NOTE_BYTES)
+    check_key(key)
     operator = _require_operator(actor, session_id)
     guard_storage(user_id=operator.pk, size_bytes=len(text.encode()))
     with _open_case(actor, session_id) as case:
-        note = HandoffNote.objects.create(agent_session=case.session, author=operator, text=text)
+        first = HandoffNote.objects.filter(agent_session=case.session, idempotency_key=key).first()
+        if first is not None:
+            if first.text != text:
+                raise IdempotencyMismatch
+            return first
+        note = HandoffNote.objects.create(agent_session=case.session, author=operator, text=text, idempotency_key=key)
         case.audit("handoff.noted", {"note": str(note.pk)})
     return note
 
 
-def return_to_agent(actor: Actor, *, session_id: UUID) -> HandoffStatus:
+def return_to_agent(actor: Actor, *, session_id: UUID, take_over: bool = False) -> HandoffStatus:
     """Let the agent answer again: it goes on with what the user wanted, with the next message. Raises `Forbidden`,
-    `NotFound`, `NotHandedOff`."""
-    return _give_back(actor, session_id, HandoffOutcome.RETURNED, "handoff.given_back")
+    `NotFound`, `NotHandedOff`, and `AnsweredByAnother` while somebody else has it, unless `take_over` is set."""
+    return _give_back(actor, session_id, HandoffOutcome.RETURNED, "handoff.given_back", take_over=take_over)
 
 
-def resolve_handoff(actor: Actor, *, session_id: UUID) -> HandoffStatus:
+def resolve_handoff(actor: Actor, *, session_id: UUID, take_over: bool = False) -> HandoffStatus:
     """Resolve a handoff: what the user wanted is done. The agent answers what comes next. Raises `Forbidden`,
-    `NotFound`, `NotHandedOff`."""
-    return _give_back(actor, session_id, HandoffOutcome.RESOLVED, "handoff.closed")
+    `NotFound`, `NotHandedOff`, and `AnsweredByAnother` while somebody else has it, unless `take_over` is set."""
+    return _give_back(actor, session_id, HandoffOutcome.RESOLVED, "handoff.closed", take_over=take_over)
 
 
 @retry_after_deadlock
-def _give_back(actor: Actor, session_id: UUID, outcome: HandoffOutcome, action: str) -> HandoffStatus:
+def _give_back(
+    actor: Actor, session_id: UUID, outcome: HandoffOutcome, action: str, *, take_over: bool
+) -> HandoffStatus:
     with _open_case(actor, session_id) as case:
-        give_back_locked(case.session, case.wanted, outcome=outcome, by=HandoffSource.OPERATOR, user=case.operator)
-        case.audit(action)
+        case.refuse_if_taken(take_over=take_over)
+        handoff = case.wanted
+        give_back_locked(case.session, handoff, outcome=outcome, by=HandoffSource.OPERATOR, user=case.operator)
+        case.audit(action, case.from_other(handoff.assignee_id))
         return case.describe()
 
 

@@ -61,7 +61,8 @@ def main() -> dict[str, Any]:
     go_on_duty(ana, hours=4)
     waiting = _ask(users["maria"], "Double charge", CHARGED, "I want to talk to a person about my money.", minutes=12)
     set_handoff_priority(ana, session_id=waiting, priority=HandoffPriority.HIGH)
-    add_note(ana, session_id=waiting, text="The bank's statement is in her last e-mail. Accounting looks into it.")
+    note = "The bank's statement is in her last e-mail. Accounting looks into it."
+    add_note(ana, session_id=waiting, text=note, key="1")
     _ask(users["jonas"], "My parcel", LATE, "failed_turns", by=HandoffSource.RULE, minutes=3)
     answered = _ask(users["lena"], "New address", ADDRESS, "", minutes=6)
     claim_handoff(ana, session_id=answered)

@@ -224,7 +224,8 @@ class Stage:
                         stored = reply_as_human(actor, session_id=session, text="A person", key=key, take_over=True)
                     self._note("reply", session=str(session), message=str(stored.message_id))
                 else:
-                    chance.choice((return_to_agent, resolve_handoff))(actor, session_id=session)
+                    give_back = chance.choice((return_to_agent, resolve_handoff))
+                    give_back(actor, session_id=session, take_over=chance.random() < 0.9)
             except (BandstandError, DatabaseError):
                 """Nobody is wanted there, or another has it."""
             time.sleep(chance.uniform(0.0, 0.03))

@@ -25,8 +25,8 @@ _SNOOZES: Final = [(30, "30 minutes"), (60, "1 hour"), (240, "4 hours"), (1_440,
 _HOURS: Final = [(1, "1 hour"), (2, "2 hours"), (4, "4 hours"), (8, "8 hours")]
 
 
-class ClaimForm(forms.Form):
-    """Whether to take it from another operator, too."""
+class TakeOverForm(forms.Form):
+    """Whether to do it although another operator answers."""
 
     take_over = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
@@ -40,9 +40,10 @@ class ReplyForm(forms.Form):
 
 
 class NoteForm(forms.Form):
-    """Words for other operators."""
+    """Words for other operators. The key makes one note of a form that is sent twice."""
 
     text = forms.CharField(label="Note", strip=False, widget=Textarea({"rows": 3}), help_text="Only operators see it.")
+    key = forms.UUIDField(widget=forms.HiddenInput)
 
 
 class SnoozeForm(forms.Form):
@@ -99,7 +100,8 @@ class HandoffAction:
     """An action on a session that is, or is to be, in the hands of an operator.
 
     `run(actor, session_id, data)` raises `BandstandError`; `data` is what the form has, if there is one. `needs_open`:
-    it is about a handoff that is not over, and not about another one that the session has by then.
+    it is about a handoff that is not over, and not about another one that the session has by then. `takes_over`: who
+    does it answers from then on.
     """
 
     name: str
@@ -109,6 +111,7 @@ class HandoffAction:
     run: Callable[[Actor, UUID, Mapping[str, Any]], object]
     form: type[forms.Form] | None = None
     needs_open: bool = False
+    takes_over: bool = False
 
     def make_form(self, data: Any, handoff: Handoff, **kwargs: Any) -> forms.Form | None:
         """The form with `data` (None: not sent yet), as `handoff` is now."""
@@ -129,7 +132,8 @@ CLAIM = HandoffAction(
     f"You answer from now on. {_STOPS}",
     "You answer from now on.",
     lambda actor, key, data: control.claim_handoff(actor, session_id=key, take_over=bool(data.get("take_over"))),
-    ClaimForm,
+    TakeOverForm,
+    takes_over=True,
 )
 REPLY = HandoffAction(
     "reply",
@@ -140,13 +144,15 @@ REPLY = HandoffAction(
         actor, session_id=key, text=data["text"], key=str(data["key"]), take_over=bool(data.get("take_over"))
     ),
     ReplyForm,
+    takes_over=True,
 )
 RETURN = HandoffAction(
     "return",
     "Return to the agent",
     "The agent answers the user's next message; it reads what was said meanwhile. Nothing is asked again by itself.",
     "The agent answers again.",
-    lambda actor, key, _: control.return_to_agent(actor, session_id=key),
+    lambda actor, key, data: control.return_to_agent(actor, session_id=key, take_over=bool(data.get("take_over"))),
+    TakeOverForm,
     needs_open=True,
 )
 RESOLVE = HandoffAction(
@@ -154,7 +160,8 @@ RESOLVE = HandoffAction(
     "Resolve",
     "What the user wanted is done. The agent answers what comes next.",
     "Resolved.",
-    lambda actor, key, _: control.resolve_handoff(actor, session_id=key),
+    lambda actor, key, data: control.resolve_handoff(actor, session_id=key, take_over=bool(data.get("take_over"))),
+    TakeOverForm,
     needs_open=True,
 )
 SNOOZE = HandoffAction(
@@ -193,7 +200,7 @@ NOTE = HandoffAction(
     "Add note",
     "Only operators see it: neither the user nor the agent.",
     "The note is there.",
-    lambda actor, key, data: control.add_note(actor, session_id=key, text=data["text"]),
+    lambda actor, key, data: control.add_note(actor, session_id=key, text=data["text"], key=str(data["key"])),
     NoteForm,
 )
 HANDOFF_ACTIONS: Final = (CLAIM, REPLY, RETURN, RESOLVE, SNOOZE, PRIORITY, ASSIGN, NOTE)

@@ -76,6 +76,7 @@ def handoff_page(request: HttpRequest, model_admin: ModelAdmin[Any], handoff: Ha
         forms=_forms(handoff),
         version=_version(context),
         reply_key=uuid4(),
+        note_key=uuid4(),
         seq=session.next_seq - 1,
         live=reverse("admin:agents_handoff_live", args=[handoff.pk]),
     )

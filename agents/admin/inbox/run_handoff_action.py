@@ -24,7 +24,7 @@ def run_handoff_action(
     request: HttpRequest, model_admin: ModelAdmin[Any], handoff: Handoff, action: HandoffAction
 ) -> HttpResponse:
     """Do the action and lead to the page of the handoff; or first say what it does, or why it was refused. A form that
-    a script sends is answered in JSON: the `key` of the next reply, or the `detail` of a refusal, with a `key` if that
+    a script sends is answered in JSON: the `key` of the next one, or the `detail` of a refusal, with a `key` if that
     of the form is used up."""
     form = action.make_form(confirmed_data(request), handoff, initial={"key": uuid4()})
     return _Press(request, model_admin, handoff, action, form).respond()
@@ -111,6 +111,8 @@ class _Press:
             problem=error.detail,
             text=data.get("text", ""),
             key=data.get("key", ""),
+            takes_over=self.action.takes_over,
+            label=self.action.label,
             action_url=row_url(self.handoff, self.action.name),
             back=row_url(self.handoff),
         )

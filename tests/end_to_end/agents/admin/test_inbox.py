@@ -183,6 +183,24 @@ def test_the_second_to_claim_is_shown_who_was_first_and_may_take_it(handoff: Han
     assert "oscar answers" in olga.get(page_of(handoff)).content.decode()
 
 
+@pytest.mark.parametrize(("action", "outcome"), [("return", "returned"), ("resolve", "resolved")])
+def test_who_gives_back_what_another_answers_is_shown_so_and_may_do_it(
+    handoff: Handoff, olga: Client, action: str, outcome: str
+) -> None:
+    oscar, button = client_of("oscar", Role.OPERATOR), button_of(handoff, action)
+    olga.post(button_of(handoff, "claim"), YES)
+    shown = oscar.post(button, YES)
+    page = shown.content.decode()
+    assert (shown.status_code, "olga answers already" in page, f'action="{button}"' in page) == (409, True, True)
+    assert "nevertheless" in page
+    assert "take it over" not in page.lower()
+    handoff.refresh_from_db()
+    assert (handoff.state, handoff.agent_session.controller) == ("open", "human")
+    assert oscar.post(button, {**YES, "take_over": "1"})["Location"] == page_of(handoff)
+    handoff.refresh_from_db()
+    assert (handoff.state, handoff.outcome) == ("resolved", outcome)
+
+
 def test_a_page_of_what_is_over_does_nothing_to_the_next_request(handoff: Handoff, olga: Client) -> None:
     olga.post(button_of(handoff, "resolve"), YES)
     latest = Handoff.objects.create(agent_session=handoff.agent_session, requested_by="user", reason="Again")
@@ -201,7 +219,13 @@ def test_a_page_of_what_is_over_does_nothing_to_the_next_request(handoff: Handof
 
 def test_notes_are_for_operators_only(handoff: Handoff, olga: Client) -> None:
     assert "Be kind." in olga.get(page_of(handoff)).content.decode()
-    olga.post(button_of(handoff, "note"), {**YES, "text": "She has called before."})
+    form = {**YES, "text": "She has called before.", "key": str(olga.get(page_of(handoff)).context["note_key"])}
+    for _ in range(2):
+        sent = olga.post(button_of(handoff, "note"), form, headers=SCRIPT)
+        assert (sent.status_code, sent.json()["key"] != form["key"]) == (200, True)
+    assert HandoffNote.objects.filter(text=form["text"]).count() == 1, "a retry after a lost answer"
+    changed = olga.post(button_of(handoff, "note"), {**form, "text": "Never."}, headers=SCRIPT)
+    assert (changed.status_code, "it stands above" in changed.json()["detail"]) == (409, True)
     viewer = client_of("vera", Role.VIEWER)
     for page in (page_of(handoff), page_of(handoff.agent_session)):
         assert "She has called before." in olga.get(page).content.decode()
@@ -248,7 +272,7 @@ def test_snooze_priority_and_assignment(handoff: Handoff, olga: Client) -> None:
     ]:
         answer = olga.post(button_of(handoff, action), {**YES, **wrong})
         assert (answer.status_code, "Select a valid choice" in answer.content.decode()) == (200, True), action
-    olga.post(button_of(handoff, "resolve"), YES)
+    olga.post(button_of(handoff, "resolve"), {**YES, "take_over": "1"})
     assert rows(olga, show="resolved") == [handoff]
 
 

@@ -207,7 +207,7 @@ def hand_off(world: World) -> None:
     session_id = world.session.session_id
     reply_as_human(user_actor(dana), text="Let me look.", key="1", session_id=session_id)
     world.session.ask("Thank you")
-    add_note(user_actor(dana), text="SECRET: is angry", session_id=session_id)
+    add_note(user_actor(dana), text="SECRET: is angry", session_id=session_id, key="n")
     reply_as_human(user_actor(dana), text="It is 51.", key="2", session_id=session_id)
     resolve_handoff(user_actor(dana), session_id=session_id)
 

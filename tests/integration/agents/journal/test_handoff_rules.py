@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,11 +20,13 @@ from agents.models import Approval, Handoff, Turn
 from agents.releases import publish
 from agents.runner.reaper import fail_claim, reap
 from agents.sessions import cancel_turn, fail_turn, give_feedback
-from agents.sessions.handoffs import request_human, withdraw_handoff
+from agents.sessions.handoff_control import resolve_handoff, return_to_agent, snooze_handoff
+from agents.sessions.handoffs import request_handoff, request_human, withdraw_handoff
 from agents.sessions.operator_duty import go_on_duty
 from agents.tools.builtin.request_human import request_human as tool
 from agents.tools.tool import ToolContext, ToolError
 from agents.tools.toolbox import Toolbox
+from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from foundation.errors import Conflict
 from foundation.ids import new_id
@@ -136,6 +139,34 @@ def test_an_answer_ends_the_row_a_stop_does_not_and_neither_counts_what_was_deal
     assert Handoff.objects.count() == 1, "two in a row since then"
     fail()
     assert Handoff.objects.count() == 2
+
+
+@pytest.mark.parametrize("give_back", [return_to_agent, resolve_handoff])
+def test_a_rule_does_not_ask_again_within_the_hour_after_a_person_has_dealt_with_it(
+    give_back: Callable[..., object],
+) -> None:
+    ada, olga = talk(failed_turns=1, thumb_down=True), operator()
+
+    def fail() -> int:
+        ada.ask()
+        by_its_runner(ada, claimed())
+        return Handoff.objects.count()
+
+    assert fail() == 1
+    give_back(olga, session_id=ada.session_id)
+    assert fail() == 1
+    Handoff.objects.update(resolved_at=Now() - timedelta(minutes=61))
+    assert fail() == 2
+    give_back(olga, session_id=ada.session_id)
+    ada.ask()
+    answer(claimed())
+    give_feedback(ada.actor, message_id=ada.messages()[-1].pk, value=-1)
+    assert Handoff.objects.count() == 2
+    request_handoff(ada.actor, session_id=ada.session_id)
+    assert Handoff.objects.count() == 3, "the user may"
+    snooze_handoff(olga, session_id=ada.session_id, until=now() + timedelta(hours=1))
+    assert fail() == 3
+    assert Handoff.objects.latest("requested_at").state == "pending", "a request that is not over is met as before"
 
 
 def test_without_a_rule_nothing_is_asked() -> None:

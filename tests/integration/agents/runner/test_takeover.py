@@ -73,7 +73,7 @@ async def test_a_tool_that_runs_meanwhile_is_stopped_and_its_result_is_dropped()
         assert olga_words.author == "human"
         step = await in_db_thread(Step.objects.get, number=2)
         assert (step.status, step.result) == ("unknown", None)
-        await in_db_thread(lambda: return_to_agent(operator("oleg"), session_id=ada.session_id))
+        await in_db_thread(lambda: return_to_agent(operator("oleg"), session_id=ada.session_id, take_over=True))
         await in_db_thread(ada.ask, "And now?")
         await become(ada, "cancelled", "completed")
     assert [author for author, _ in await in_db_thread(ada.said)] == ["user", "agent", "human", "user", "agent"]

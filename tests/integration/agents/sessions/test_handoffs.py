@@ -67,7 +67,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 VERBS: list[Callable[..., Any]] = [
     claim_handoff,
     lambda actor, session_id: reply_as_human(actor, session_id=session_id, text="Hello", key="k"),
-    lambda actor, session_id: add_note(actor, session_id=session_id, text="A note"),
+    lambda actor, session_id: add_note(actor, session_id=session_id, text="A note", key="k"),
     return_to_agent,
     resolve_handoff,
     lambda actor, session_id: snooze_handoff(actor, session_id=session_id, until=now() + timedelta(hours=1)),
@@ -378,7 +378,7 @@ def test_nothing_brings_the_agent_back_to_work_while_a_person_answers() -> None:
     fork = fork_session(ada.actor, session_id=ada.session_id)
     assert (fork.controller, fork.messages.filter(author="human").count()) == ("agent", 1)
     assert claim() == []
-    add_note(olga, session_id=ada.session_id, text="A note")
+    add_note(olga, session_id=ada.session_id, text="A note", key="k")
     delete_session(ada.actor, session_id=ada.session_id, expected_version=None)
     assert not Handoff.objects.exists()
     assert not HandoffNote.objects.exists()
@@ -396,6 +396,27 @@ def test_another_operator_is_refused_unless_on_purpose() -> None:
     reply(oleg, ada, take_over=True)
     assert same(before, ada)["handoff"]["assignee"] == "Oleg"
     assert AuditEntry.objects.filter(action="handoff.claimed", detail__from=olga.user_id).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "action"), [(return_to_agent, "handoff.given_back"), (resolve_handoff, "handoff.closed")]
+)
+def test_nobody_gives_back_what_another_answers_unless_on_purpose(verb: Callable[..., Any], action: str) -> None:
+    ada, olga, oleg = conversation(), operator(), operator("oleg", "Oleg")
+    reply(olga, ada)
+    log, row = ada.log(), Handoff.objects.values().get()
+    with pytest.raises(AnsweredByAnother, match="Olga answers already"):
+        verb(oleg, session_id=ada.session_id)
+    assert (ada.log(), Handoff.objects.values().get(), ada.row.controller) == (log, row, "human")
+    assert not AuditEntry.objects.filter(action=action).exists()
+    assert verb(oleg, session_id=ada.session_id, take_over=True).state == "resolved"
+    assert AuditEntry.objects.get(action=action).detail["from"] == olga.user_id
+    request_handoff(ada.actor, session_id=ada.session_id)
+    verb(oleg, session_id=ada.session_id)
+    request_handoff(ada.actor, session_id=ada.session_id)
+    assign_handoff(oleg, session_id=ada.session_id, assignee_id=olga.user_id)
+    verb(olga, session_id=ada.session_id)
+    assert {entry.detail.get("from") for entry in AuditEntry.objects.filter(action=action).order_by("id")[1:]} == {None}
 
 
 def test_an_assigned_handoff_is_for_its_assignee() -> None:
@@ -437,11 +458,27 @@ def test_notes_are_for_operators_and_priorities_are_rows() -> None:
     ada, olga = conversation(), operator()
     request_handoff(ada.actor, session_id=ada.session_id)
     log = ada.log()
-    note = add_note(olga, session_id=ada.session_id, text="A good customer")
+    note = add_note(olga, session_id=ada.session_id, text="A good customer", key="k")
     assert HandoffNote.objects.get().text == note.text
     status = set_handoff_priority(olga, session_id=ada.session_id, priority=HandoffPriority.URGENT)
     assert status.priority is HandoffPriority.URGENT
     assert ada.log() == log, "the user's log says nothing of either"
+
+
+def test_a_repeated_note_is_stored_once() -> None:
+    ada, olga = conversation(), operator()
+    words: list[Any] = side_by_side(
+        *[lambda: add_note(olga, session_id=ada.session_id, text="A good customer", key="k")] * 4
+    )
+    assert {note.pk for note in words} == {HandoffNote.objects.get().pk}
+    assert AuditEntry.objects.filter(action="handoff.noted").count() == 1
+    with pytest.raises(IdempotencyMismatch):
+        add_note(olga, session_id=ada.session_id, text="Other words", key="k")
+    with pytest.raises(InvalidInput):
+        add_note(olga, session_id=ada.session_id, text="A note", key="")
+    add_note(olga, session_id=ada.session_id, text="A good customer", key="other")
+    add_note(olga, session_id=conversation("bob").session_id, text="A bad one", key="k")
+    assert HandoffNote.objects.count() == 3
 
 
 # --- the session goes back ---
@@ -509,7 +546,7 @@ def test_each_verb_is_in_the_audit_without_what_was_said() -> None:
     ada.ask("secret")
     set_handoff_priority(olga, session_id=ada.session_id, priority=HandoffPriority.HIGH)
     assign_handoff(olga, session_id=ada.session_id, assignee_id=olga.user_id)
-    add_note(olga, session_id=ada.session_id, text="secret")
+    add_note(olga, session_id=ada.session_id, text="secret", key="k")
     claim_handoff(olga, session_id=ada.session_id)
     reply(olga, ada, "secret")
     snooze_handoff(olga, session_id=ada.session_id, until=now() + timedelta(hours=1))

@@ -341,7 +341,7 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         lambda: claim_handoff(dana, session_id=ada.session_id), lambda: ada.ask("Nine"),
         lambda: reply_as_human(dana, session_id=ada.session_id, text="Here I am.", key="1"),
         lambda: give_feedback(ada.actor, message_id=ada.messages()[-1].pk, value=1),
-        lambda: add_note(dana, session_id=ada.session_id, text="Is angry."),
+        lambda: add_note(dana, session_id=ada.session_id, text="Is angry.", key="3"),
         lambda: return_to_agent(dana, session_id=ada.session_id), lambda: ada.ask("Ten"), claim,
         lambda: reply_as_human(dana, session_id=ada.session_id, text="Wait.", key="2"),
         lambda: resolve_handoff(dana, session_id=ada.session_id),

@@ -54,8 +54,7 @@ async function send(form) {
     if (answer.type === "opaqueredirect") throw new Error(SIGNED_OUT);
     if (!answer.headers.get("Content-Type")?.includes("json")) throw new Error(`Not sent (status ${answer.status}): ${REFUSED}`);
     const body = await answer.json();
-    // A note has none.
-    if (body.key && form.elements.key) form.elements.key.value = body.key;
+    if (body.key) form.elements.key.value = body.key;
     if (!answer.ok) throw new Error(body.detail);
     form.reset();
     page.dispatchEvent(new Event("bs-refresh"));
