@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, Self, get_type_hints
 
+from agents.domain.budgets import LEAST_OUTPUT_TOKENS
 from agents.domain.response_fallbacks import HANDOFF_TEXT, Fallback
 from agents.domain.tool_rules import ToolRule, dump_rule, parse_rule, rule_lines
 from agents.domain.usage import costs_nothing
@@ -345,6 +346,14 @@ class TurnLimits(SettingGroup):
             absent="the provider's own limit",
         ),
     ] = None
+    least_output_tokens: Annotated[
+        int,
+        WholeNumber(
+            "Least tokens per call",
+            "Where a budget has little left an answer is shortened, but not below this: it waits or is refused then.",
+            largest=100_000,
+        ),
+    ] = LEAST_OUTPUT_TOKENS
     turn_seconds: Annotated[int, WholeNumber("Seconds", "How long one turn may work.", largest=3_600)] = 300
 
 

@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints
 
 from agents.domain.approvals import ApprovalState, Decider
+from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit
 from agents.domain.failures import ErrorClass
 from agents.domain.handoffs import HandoffOutcome, HandoffSource
 from agents.domain.response_fallbacks import Fallback
@@ -118,6 +119,15 @@ class ModelRetrying(TypedDict):
 class MemoryRecalled(TypedDict):
     memories: Annotated[Ids, "What the model was reminded of, best first."]
     low_confidence: Annotated[bool, "None of them is near the question."]
+
+
+class QuotaWarning(TypedDict):
+    budget: Id
+    subject: Annotated[str, OneOf(tuple(BudgetSubject)), "Whose calls draw on it."]
+    unit: Annotated[str, OneOf(tuple(BudgetUnit))]
+    period: Annotated[str, OneOf(tuple(BudgetPeriod))]
+    used_percent: int
+    resets_at: Annotated[Moment, "When it begins anew."]
 
 
 class ApprovalRequested(TypedDict):
@@ -256,6 +266,7 @@ class EventType(StrEnum):
     TOOL_FAILED = "tool.failed"
     MODEL_RETRYING = "model.retrying"
     MEMORY_RECALLED = "memory.recalled"
+    QUOTA_WARNING = "quota.warning"
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_DECIDED = "approval.decided"
     HANDOFF_REQUESTED = "handoff.requested"
@@ -298,6 +309,7 @@ _DECLARATIONS = {
         ModelRetrying,
     ),
     _E.MEMORY_RECALLED: _declare("The model was reminded of what is remembered.", MemoryRecalled),
+    _E.QUOTA_WARNING: _declare("Much of a budget that the turn draws on is used.", QuotaWarning),
     _E.APPROVAL_REQUESTED: _declare("A call of a tool waits until a person agrees.", ApprovalRequested),
     _E.APPROVAL_DECIDED: _declare("The call runs, or is refused.", ApprovalDecided),
     _E.HANDOFF_REQUESTED: _declare("A person is asked to take over the session.", HandoffRequested),

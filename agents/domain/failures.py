@@ -58,6 +58,8 @@ class ErrorClass(StrEnum):
     BAD_REQUEST = "bad_request"
     TOOL_ERROR = "tool_error"
     LIMIT_REACHED = "limit_reached"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    PRICE_UNKNOWN = "price_unknown"
     WORKER_CRASHED = "worker_crashed"
     TOOL_STALLED = "tool_stalled"
     SET_ASIDE = "set_aside"
@@ -141,6 +143,21 @@ _FAILURES = {
         meaning="The turn used all the model calls, tool calls or output tokens that its release allows.",
         user_message="The turn used all that its agent may use.",
         remedy="The agent reached a limit of its draft: raise it, or see in the steps what goes in circles.",
+    ),
+    ErrorClass.BUDGET_EXCEEDED: Failure(
+        meaning="A budget has too little left for the call, even if nothing of what is reserved were used.",
+        user_message="The budget for this is used up.",
+        remedy="A budget is used up: Budgets says which, and when it begins anew. An owner can override it.",
+        status=429,
+        code="insufficient_quota",
+        recovery=Recovery.NEXT_ROUTE,
+    ),
+    ErrorClass.PRICE_UNKNOWN: Failure(
+        meaning="A budget in dollars applies, and nobody knows what the model costs.",
+        user_message="This agent cannot use its model. Trying again does not help: tell whoever runs this service.",
+        remedy="Nobody knows the price of the model, and a budget in dollars applies: enter it under Prices.",
+        status=502,
+        recovery=Recovery.NEXT_ROUTE,
     ),
     ErrorClass.WORKER_CRASHED: Failure(
         meaning="The turn lost its runner again and again, without one finished step between.",

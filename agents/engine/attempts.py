@@ -28,7 +28,7 @@ from agents.domain.fallback import (
     next_attempt,
 )
 from agents.domain.message_parts import Part
-from agents.domain.states import StepStatus
+from agents.domain.states import StepStatus, WaitReason
 from agents.domain.steps import StepRecord, failed_calls_before, limited_output_tokens
 from agents.domain.token_estimates import count_tokens, token_counter
 from agents.domain.usage import FREE, BilledUsage
@@ -96,6 +96,7 @@ class Attempts:
 
         Raises the `ModelError` of the last attempt, `Park`, `LimitReached`, `LostTurn` and database errors.
         """
+        self._services.budgets.note_outcome()
         self._failures = self._failures_before_wait(step)
         self._waits = step.waits
         decision = await self._plan()
@@ -132,7 +133,8 @@ class Attempts:
         """The outcome of a call that was sent and must wait, and the event that drops its words; nothing if it was not
         sent."""
         call = self._call
-        if call is None or not call.may_have_been_sent:
+        if call is None or not call.may_have_been_sent or wait.reason is WaitReason.BUDGET:
+            # Its place among those that wait for money is that of the open step.
             return [], []
         self._call = None
         failed = self._record_outcome(call, StepStatus.FAILED, error_class=wait.error_class, usage=call.partial_cost())
@@ -365,6 +367,7 @@ class Attempts:
             on_lost=self._on_lost,
             admission=admission,
             max_tokens=self._context_tokens.get(route),
+            may_wait=not self._fallback,
         )
 
     # --- outcomes ---

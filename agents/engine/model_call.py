@@ -15,6 +15,7 @@ from agents.domain.message_parts import CUT_REASONS, REASONING_CUT, Part, reason
 from agents.domain.steps import StepRecord
 from agents.domain.token_estimates import count_tokens, estimate_tokens
 from agents.domain.usage import BilledUsage
+from agents.engine.call_budget import reserve_call
 from agents.engine.context import TurnContext
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.engine.ports import Admission, ModelGateway, Services
@@ -75,7 +76,8 @@ class ModelCall:
     """The call of `route` that the open step `step` stands for; `ask` may be called once.
 
     `may_have_been_sent`: an earlier claim may have made the call already. `on_lost` is called when its words cannot be
-    written. `max_tokens` bounds the messages of its request, where the route has refused more.
+    written. `max_tokens` bounds the messages of its request, where the route has refused more. `may_wait`: the turn may
+    wait until others have settled what they reserved of a budget.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class ModelCall:
         on_lost: Callable[[], object],
         admission: Admission,
         max_tokens: int | None = None,
+        may_wait: bool = True,
     ) -> None:
         self.step = step
         self.route = route
@@ -100,6 +103,9 @@ class ModelCall:
         self._on_lost = on_lost
         self._admission = admission
         self._max_tokens = max_tokens
+        self._may_wait = may_wait
+        # Of what it may cost at most, where a budget applies.
+        self._reservation_id: int | None = None
         self._chunks: list[str] = []
         self._reasoning: list[str] = []
         # Bytes of reasoning that its message still takes; None until some comes.
@@ -149,6 +155,7 @@ class ModelCall:
             "cached_tokens": (min(usage.cached_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
             "reasoning_tokens": (min(usage.reasoning_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
             "error": (self._error.report or None) if self._error else None,
+            "reservation": self._reservation_id,
         }
         return {name: value for name, value in details.items() if value is not None} | self._notes
 
@@ -194,7 +201,15 @@ class ModelCall:
 
     async def _run(self) -> Reply:
         llm, _ = self._services.models.resolve(self.route)
-        assembled = await self._assemble()
+        assembled, self._reservation_id = await reserve_call(
+            self._services,
+            self._context,
+            self._progress,
+            step=self.step.number,
+            route=self.route,
+            assembled=await self._assemble(),
+            may_wait=self._may_wait,
+        )
         request = assembled.request
         self._may_have_been_sent = True
         self._started_at = asyncio.get_running_loop().time()

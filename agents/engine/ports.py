@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from agents.budgets.reservations import BudgetRequest, Reply, Reserved
+from agents.domain.budgets import CallPrice
 from agents.domain.failures import ErrorClass
 from agents.domain.fallback import ONE_ATTEMPT, Policy
 from agents.domain.model_messages import ToolSpec
@@ -44,6 +46,10 @@ class ModelGateway(Protocol):
 
     async def window(self, route: str) -> int | None:
         """Tokens that the model behind a route can take, its answer among them; None if unknown."""
+        ...
+
+    async def price_bound(self, route: str, *, input_tokens: int) -> CallPrice | None:
+        """What a call costs at most, whose request has no more tokens than that; None when that is unknown."""
         ...
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
@@ -201,6 +207,44 @@ class UnguardedRoutes:
         return 1.0
 
 
+class BudgetGuard(Protocol):
+    """Reserves money and tokens for calls of models."""
+
+    def applies(self, *, user_id: int, agent_id: UUID | None) -> bool:
+        """Whether a call must be reserved for; costs nothing."""
+        ...
+
+    async def reserve(self, request: BudgetRequest) -> Reply:
+        """What becomes of `request`. Raises database errors."""
+        ...
+
+    def release(self, reservation_id: int) -> None:
+        """Give back a reservation whose call was certainly not made, soon."""
+        ...
+
+    def note_outcome(self) -> None:
+        """An outcome that names a reservation is committed: others may go on."""
+        ...
+
+
+class NoBudgets:
+    """A guard for a process without budgets."""
+
+    def applies(self, *, user_id: int, agent_id: UUID | None) -> bool:  # noqa: ARG002
+        """See `BudgetGuard`."""
+        return False
+
+    async def reserve(self, request: BudgetRequest) -> Reply:
+        """See `BudgetGuard`."""
+        return Reserved(None, request.output_tokens)
+
+    def release(self, reservation_id: int) -> None:
+        """See `BudgetGuard`."""
+
+    def note_outcome(self) -> None:
+        """See `BudgetGuard`."""
+
+
 class MemoryRetriever(Protocol):
     """Finds memories."""
 
@@ -233,6 +277,7 @@ class Services:
     tools: ToolRunner
     deltas: DeltaWriter
     routes: RouteGuard = field(default_factory=UnguardedRoutes)
+    budgets: BudgetGuard = field(default_factory=NoBudgets)
     policy: Policy = ONE_ATTEMPT
     retry_budget: RetryBudget = field(default_factory=RetryBudget)
     retry_adaptation: RetryAdaptation = field(default_factory=RetryAdaptation)

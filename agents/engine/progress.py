@@ -242,6 +242,15 @@ class TurnProgress:
         self._steps[index] = replace(self._steps[index], result=result)
         return replace(outcome, result=result)
 
+    @property
+    def remaining_output_tokens(self) -> int:
+        """What the turn's limit still allows; 0 at least."""
+        return max(0, self._limits.output_tokens - self._output_tokens)
+
+    def add_event(self, event: NewEvent) -> None:
+        """Have `event` written with the next write of the turn."""
+        self._pending_events.append(event)
+
     def has_output_budget(self, output_tokens: int = 0) -> bool:
         """Whether the limits allow more output tokens after these."""
         return self._output_tokens + output_tokens < self._limits.output_tokens

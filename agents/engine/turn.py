@@ -68,6 +68,7 @@ class TurnRun:
         self._attempts = Attempts(context, self._progress, services, on_lost=self._cancel)
         self._fallbacks = Fallbacks(context, self._progress, services, self._attempts)
         self._memory_retriever = services.memories
+        self._budgets = services.budgets
         self._has_recalled = False
         self._stop: StopReason | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -128,6 +129,7 @@ class TurnRun:
             # What the caller does next in this task, such as requeuing the turn, must not be cancelled from here.
             self._task = None
             self._tools.close()
+            self._budgets.note_outcome()
 
     async def _run_until_answered(self) -> FinishedTurn:
         while True:

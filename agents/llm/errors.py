@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from math import ceil, isnan
 from typing import Any, ClassVar
 
@@ -11,7 +12,16 @@ from foundation.durations import duration
 from foundation.errors import BandstandError
 from foundation.storable_text import storable_text
 
-_NOT_BILLED = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.CONTEXT_LENGTH, ErrorClass.AUTH, ErrorClass.BAD_REQUEST})
+_NOT_BILLED = frozenset(
+    {
+        ErrorClass.RATE_LIMIT,
+        ErrorClass.CONTEXT_LENGTH,
+        ErrorClass.AUTH,
+        ErrorClass.BAD_REQUEST,
+        ErrorClass.BUDGET_EXCEEDED,
+        ErrorClass.PRICE_UNKNOWN,
+    }
+)
 
 
 class ModelError(BandstandError):
@@ -124,6 +134,26 @@ class BadModelRequest(ModelError):
     error_class = ErrorClass.BAD_REQUEST
 
 
+class BudgetExceeded(ModelError):
+    error_class = ErrorClass.BUDGET_EXCEEDED
+
+    def __init__(self, detail: str | None = None, *, resets_at: datetime | None = None) -> None:
+        """`resets_at` is when the budget begins anew; None where that does not help."""
+        super().__init__(detail)
+        self.resets_at = resets_at
+
+    @property
+    def user_detail(self) -> str:
+        """That it is used up, and when it begins anew."""
+        if self.resets_at is None:
+            return self.user_message
+        return f"{self.user_message} It begins anew on {self.resets_at:%Y-%m-%d} at {self.resets_at:%H:%M} UTC."
+
+
+class PriceUnknown(ModelError):
+    error_class = ErrorClass.PRICE_UNKNOWN
+
+
 class ToolFailed(ModelError):
     error_class = ErrorClass.TOOL_ERROR
 
@@ -144,6 +174,8 @@ BY_CLASS: dict[ErrorClass, type[ModelError]] = {
         EmptyAnswer,
         ModelAuthFailed,
         BadModelRequest,
+        BudgetExceeded,
+        PriceUnknown,
         ToolFailed,
         ModelCancelled,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from agents.domain.budgets import FREE_CALL, CallPrice
 from agents.domain.usage import FREE, costs_nothing
 from agents.llm.dialect_settings import Dialects
 from agents.llm.errors import BadModelRequest
@@ -89,6 +90,13 @@ class Gateway:
         if (window := self._dialects.window_for(route)) is not None:
             return window
         return OFFLINE_WINDOW if provider == OFFLINE else await self._prices.window(provider=provider, model=model)
+
+    async def price_bound(self, route: str, *, input_tokens: int) -> CallPrice | None:
+        """What a call costs at most at today's prices, whose request has no more tokens than that; None if unknown."""
+        if costs_nothing(route):
+            return FREE_CALL
+        provider, _, model = route.partition(":")
+        return await self._prices.bound(provider=provider, model=model, input_tokens=input_tokens)
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
         """US dollars for what a model behind `route` has used, by the model that answered; None if unknown."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from agents.domain.budgets import CallPrice
 from agents.domain.usage import COST_QUANTUM
 
 if TYPE_CHECKING:
@@ -93,6 +94,19 @@ class Prices:
             await asyncio.to_thread(self._entry, provider, model)
         entry = self._entry(provider, model)
         return entry.context_window if entry else None
+
+    async def bound(self, *, provider: str, model: str, input_tokens: int) -> CallPrice | None:
+        """The prices of a call whose request has no more tokens than that, by the dearest kind of input; None if
+        unknown. Larger requests cost more for each token with some models, never less."""
+        rates = self._override(provider, model)
+        if rates is None:
+            if f"{provider}:{model}" not in self._models:
+                await asyncio.to_thread(self._entry, provider, model)
+            entry = self._entry(provider, model)
+            rates = _rates(entry, input_tokens) if entry else None
+        if rates is None:
+            return None
+        return CallPrice(max(rates.input, rates.cached, rates.cache_write), rates.output, rates.request)
 
     def cost(self, *, provider: str, model: str, usage: Usage) -> Decimal | None:
         """What the call costs at today's prices, in US dollars with eight places; None if unknown."""

@@ -2,6 +2,7 @@
 
 from agents.models.agents import Agent, AgentDraft, Configuration, Release
 from agents.models.approvals import Approval, ApprovalPass
+from agents.models.budgets import Budget, BudgetReservation, BudgetWindow, ModelPrice, TokenRatio
 from agents.models.bulk_actions import BulkAction
 from agents.models.completions import CompletionRequest
 from agents.models.connections import ConnectionSlot, WebProcess
@@ -48,6 +49,9 @@ __all__ = [
     "AgentSession",
     "Approval",
     "ApprovalPass",
+    "Budget",
+    "BudgetReservation",
+    "BudgetWindow",
     "BulkAction",
     "CallRollup",
     "CompletionRequest",
@@ -59,12 +63,14 @@ __all__ = [
     "HandoffNote",
     "HistorySummary",
     "Message",
+    "ModelPrice",
     "OperatorDuty",
     "Release",
     "RollupWidth",
     "RouteHealth",
     "Runner",
     "Step",
+    "TokenRatio",
     "Turn",
     "TurnRollup",
     "TurnSchedule",

@@ -73,6 +73,8 @@ class Turn(models.Model):
     idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null is "none given"
     fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of the canonical request.")
 
+    # Null for what came from a browser or a schedule. A plain id: keys are deleted, and their turns stay.
+    api_key_id = models.UUIDField(null=True, help_text="The API key that asked, if any.")
     client_options = models.JSONField(
         null=True, blank=True, help_text="What a client asked for besides: see agents.domain.client_options."
     )

@@ -15,6 +15,7 @@ from django.db import close_old_connections, connection
 
 from agents.journal import claims
 from agents.models.runners import HeartbeatReply, send_heartbeat
+from agents.runner.budget_waker import settle_budgets
 from agents.runner.handoff_timers import run_handoff_timers
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
@@ -115,6 +116,7 @@ class LeaseKeeper:
                 run_handoff_timers()
         finally:
             wake_turns(self._runner_id)
+            settle_budgets(self._runner_id)
 
     def _watch(self) -> None:
         """When no renewal has succeeded for the length of a lease, by the local clock, other runners may own the

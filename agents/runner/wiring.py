@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
+from agents.budgets.budget_index import BudgetIndex
+from agents.budgets.reserver import BudgetReserver
 from agents.domain.fallback import Policy
 from agents.domain.retry_adaptation import RetryAdaptation
 from agents.engine.delta_writer import BatchingDeltaWriter
@@ -15,11 +19,15 @@ from agents.llm.gateway import Gateway, GatewayConfig
 from agents.routing.fingerprints import credential_fingerprints
 from agents.routing.guard import ProcessRouteGuard
 from agents.routing.guard_settings import GuardSettings, RouteFigures
+from agents.runner.budget_waker import wake_for_budget
 from agents.sessions.handoffs import request_human
 from agents.sessions.storage import guard_session_storage
 from agents.sessions.tool_memory import SessionMemory
 from agents.tools.toolbox import Toolbox
+from foundation.db_threads import in_db_thread
 from memory.recall import arecall
+
+_CLOSE_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -33,8 +41,8 @@ async def open_services(
     guard: GuardSettings,
     figures: RouteFigures,
     pepper: str,
-) -> AsyncIterator[tuple[Services, ProcessRouteGuard]]:
-    """The services of the running loop, and the guard among them, which has to listen; their connections are closed on
+) -> AsyncIterator[tuple[Services, ProcessRouteGuard, BudgetIndex]]:
+    """The services of the running loop, and those among them that have to listen; their connections are closed on
     leaving. `policy` says how often models are asked for one answer, `adapts` whether pauses adapt to how retries went
     lately; `data_dir` is for tools that store files, `compute_memory_mb` what one call of an isolated tool may use,
     `pepper` the key of fingerprints.
@@ -59,18 +67,32 @@ async def open_services(
     )
     credentials = credential_fingerprints(models.identities(), pepper=pepper)
     routes = ProcessRouteGuard(credentials, guard, figures=figures_for)
+    index = BudgetIndex()
+    loop = asyncio.get_running_loop()
+    wakes: set[asyncio.Task[int]] = set()
+
+    def wake(turns: Sequence[tuple[UUID, UUID]]) -> None:
+        task = loop.create_task(in_db_thread(wake_for_budget, turns), name="wake for budget")
+        wakes.add(task)
+        task.add_done_callback(wakes.discard)
+
+    budgets = BudgetReserver(index, on_wake=wake)
     try:
         services = Services(
             models=gateway,
             tools=toolbox,
             deltas=BatchingDeltaWriter(),
             routes=routes,
+            budgets=budgets,
             policy=policy,
             retry_adaptation=RetryAdaptation(is_on=adapts),
             memories=arecall,
         )
-        yield services, routes
+        yield services, routes, index
     finally:
+        await budgets.aclose()
+        if wakes:
+            await asyncio.wait(wakes, timeout=_CLOSE_SECONDS)
         await routes.aclose()
         await toolbox.aclose()
         await gateway.aclose()

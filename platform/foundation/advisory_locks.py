@@ -34,6 +34,8 @@ class AdvisoryLock(IntEnum):
     APPLY_RECOMMENDATION = _SINGLE | 8
     EVALUATE_ALERTS = _SINGLE | 10
     LOOK_AT_RUNNERS = _SINGLE | 11
+    # Taken by a function of the database for the time of one statement; see agents/migrations/_budget_functions.py.
+    ACCOUNT_BUDGETS = _SINGLE | 12
 
 
 @unique

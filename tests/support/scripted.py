@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from agents.domain.budgets import CallPrice
 from agents.domain.model_messages import ToolSpec
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
@@ -28,7 +29,7 @@ from agents.llm.interface import (
 )
 
 USAGE = Usage(3, 5)
-
+from tests.support.budgets import A_CENT_PER_TOKEN
 
 Item = str | ReasoningDelta | Usage | Exception | Callable[[], Awaitable[object]]
 
@@ -147,12 +148,17 @@ class Models:
 
     model: LLM
     windows: Mapping[str, int] = field(default_factory=dict)
+    price: CallPrice | None = A_CENT_PER_TOKEN
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         return self.model, route.partition(":")[2]
 
     def deadlines(self, route: str) -> Deadlines:
         return Deadlines()
+
+    async def price_bound(self, route: str, *, input_tokens: int) -> CallPrice | None:
+        """A cent per token, unless `price` says otherwise."""
+        return self.price
 
     async def window(self, route: str) -> int | None:
         return self.windows.get(route)

@@ -66,8 +66,8 @@ async def _serve() -> None:
         guard=read_guard_settings(config),
         figures=read_route_figures(config),
         pepper=pepper,
-    ) as (services, routes):
-        runner = RunnerProcess(limits, services, listeners=[routes])
+    ) as (services, routes, budgets):
+        runner = RunnerProcess(limits, services, listeners=[routes, budgets])
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)
         # Whoever ends a runner that is stuck asks first where: this works while the interpreter's lock is held.

@@ -28,7 +28,7 @@ async def test_the_engine_asks_the_guard_that_listens_and_each_route_has_its_fig
         guard=GuardSettings(),
         figures=figures,
         pepper="pepper",
-    ) as (services, routes):
+    ) as (services, routes, _):
         assert services.routes is routes
         assert routes._figures("openai:gpt") == figures
         # A model that may be silent for ten minutes is not tried for fifteen seconds.

@@ -1,0 +1,78 @@
+"""Budgets: whom one is for, what it counts, for how long, and what becomes of the money that a call reserves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+
+class BudgetSubject(StrEnum):
+    """Whose calls draw on a budget."""
+
+    EVERYBODY = "everybody"  # all calls together
+    EACH_USER = "each_user"  # those of each user apart, unless the user has a budget of the same unit and period
+    USER = "user"
+    GROUP = "group"  # those of all members together
+    AGENT = "agent"
+    KEY = "key"
+
+
+class BudgetUnit(StrEnum):
+    USD = "usd"
+    TOKENS = "tokens"  # input and output together
+
+
+class BudgetPeriod(StrEnum):
+    """How long a window of a budget lasts, by the calendar in UTC; weeks begin on Monday. The names are PostgreSQL's
+    for `date_trunc`."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class ReservationStatus(StrEnum):
+    """`waiting`: nothing is reserved, the turn waits for money in its place of the queue. `granted`: the wait is over
+    and the money is held until the turn's next claim asks for it. `reserved`: the call may be made. `settled`: by what
+    its provider reported. `unconfirmed`: nobody knows what it cost, so all that was reserved counts. `released`: the
+    call was not made."""
+
+    WAITING = "waiting"
+    GRANTED = "granted"
+    RESERVED = "reserved"
+    SETTLED = "settled"
+    UNCONFIRMED = "unconfirmed"
+    RELEASED = "released"
+
+
+OPEN_RESERVATIONS = frozenset({ReservationStatus.WAITING, ReservationStatus.GRANTED, ReservationStatus.RESERVED})
+
+
+@dataclass(frozen=True, slots=True)
+class CallPrice:
+    """US dollars per million input and output tokens, and per request; of what costs most among cached, written and
+    plain input."""
+
+    input: Decimal
+    output: Decimal
+    request: Decimal = Decimal(0)
+
+
+# What costs nothing, which is known: that differs from a price that nobody knows.
+FREE_CALL = CallPrice(Decimal(0), Decimal(0))
+
+# Users are warned when so much of a budget is used, in percent, unless it says otherwise.
+WARN_PERCENT = 80
+# What an answer may be shortened to, in tokens, where money is short, unless a release says otherwise.
+LEAST_OUTPUT_TOKENS = 32
+
+
+class RefusalReason(StrEnum):
+    """Why a call gets no money: the budget is used up, the price of its model is unknown, or it may not wait for others
+    to settle."""
+
+    EXCEEDED = "exceeded"
+    PRICE_UNKNOWN = "price_unknown"
+    BUSY = "busy"

@@ -1,0 +1,300 @@
+"""The only writer of the ledger and of what is spent of budgets: one function, called by
+`agents.budgets.reservations`.
+
+It is one function, so that a runner needs one round trip, and so that nothing is decided on what another transaction
+changes meanwhile. All calls wait for one lock: each handles many requests at once, and the lock ends with its
+statement, whatever becomes of the process that has sent it.
+
+In this order:
+
+1. What has an outcome is settled. A step or a call for side work says in its `details` which reservation its usage is
+   of. One that has an outcome and does not name it, or whose runner is gone, may have been billed: all of it counts.
+2. Places of turns that no longer wait are removed.
+3. In the order of arrival money is given: first to turns that come back with what was granted to them, then to those
+   that wait, then to new requests. Where the whole answer does not fit it is shortened, down to its floor; what does
+   not fit then waits, and nobody passes it in the windows that it waits for; what can never fit is refused.
+"""
+
+SETTLE_AND_RESERVE = """
+CREATE FUNCTION agents_settle_and_reserve(requests jsonb, releases bigint[]) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    at timestamptz;
+    item record;
+    b record;
+    w record;
+    results jsonb := '[]';
+    wakes jsonb := '[]';
+    drawn jsonb;
+    overdrawn bigint;
+    blocked bigint[] := '{}';
+    tight bigint[];
+    window_ids bigint[];
+    ends timestamptz;
+    ends_first timestamptz;
+    fails_until timestamptz;
+    failing uuid;
+    reason text;
+    key uuid;
+    price jsonb;
+    input_bound bigint;
+    most bigint;
+    floor_tokens bigint;
+    output_bound bigint;
+    fixed numeric;
+    rate numeric;
+    remaining numeric;
+    new_usd numeric;
+    new_tokens bigint;
+    new_id bigint;
+    new_status text;
+    is_waiting bool := false;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7088947288457871372);
+    at := clock_timestamp();
+
+    WITH due AS MATERIALIZED (
+        SELECT r.id, r.windows, r.usd, r.tokens, r.route,
+               (r.request ->> 'estimated_tokens')::bigint AS estimated, (r.request ->> 'bytes')::bigint AS bytes,
+               CASE WHEN r.id = ANY(releases) OR r.status = 'granted' THEN 'released'
+                    WHEN CASE WHEN r.purpose = 'step' THEN p.status <> 'intent' AND p.details ->> 'reservation' = r.id::text
+                              WHEN r.utility_call_id IS NOT NULL
+                              THEN u.status <> 'intent' AND u.details ->> 'reservation' = r.id::text
+                              ELSE r.reported_at IS NOT NULL END
+                    THEN 'settled' ELSE 'unconfirmed' END AS status,
+               coalesce(p.cost_usd, u.cost_usd, r.reported_usd) AS cost,
+               coalesce(p.input_tokens, u.input_tokens) AS input,
+               coalesce(p.input_tokens + p.output_tokens, u.input_tokens + u.output_tokens, r.reported_tokens) AS used
+        FROM agents_budgetreservation r
+        LEFT JOIN agents_step p ON p.turn_id = r.turn_id AND p.number = r.step
+        LEFT JOIN agents_turn t ON t.id = r.turn_id AND r.purpose = 'step'
+        LEFT JOIN agents_utilitycall u ON u.id = r.utility_call_id
+        WHERE r.status IN ('reserved', 'granted')
+          AND (r.id = ANY(releases) OR CASE
+              WHEN r.status = 'granted' THEN t.id IS NULL OR t.finished_at IS NOT NULL OR p.status IS DISTINCT FROM 'intent'
+              WHEN r.purpose = 'step' THEN t.id IS NULL OR p.status IS DISTINCT FROM 'intent' OR t.epoch <> r.epoch
+                                           OR t.status NOT IN ('running', 'cancelling')
+              WHEN r.utility_call_id IS NOT NULL THEN u.status IS DISTINCT FROM 'intent' OR r.expires_at < at
+              ELSE r.reported_at IS NOT NULL OR r.expires_at < at END)
+    ), priced AS MATERIALIZED (
+        SELECT d.*,
+               CASE d.status WHEN 'released' THEN 0 WHEN 'settled' THEN coalesce(d.cost, d.usd) ELSE d.usd END
+                   AS settled_usd,
+               CASE d.status WHEN 'released' THEN 0 WHEN 'settled' THEN coalesce(d.used, d.tokens) ELSE d.tokens END
+                   AS settled_tokens
+        FROM due d
+    ), moved AS (
+        SELECT v.id, sum(CASE v.unit WHEN 'usd' THEN d.usd ELSE d.tokens END) AS reserved,
+               sum(CASE v.unit WHEN 'usd' THEN d.settled_usd ELSE d.settled_tokens END) AS spent,
+               sum(greatest(0, CASE v.unit WHEN 'usd' THEN d.settled_usd - d.usd ELSE d.settled_tokens - d.tokens END))
+                   AS overdraft
+        FROM priced d CROSS JOIN LATERAL unnest(d.windows) AS k(id) JOIN agents_budgetwindow v ON v.id = k.id
+        GROUP BY v.id
+    ), changed AS (
+        UPDATE agents_budgetwindow v
+        SET spent = v.spent + m.spent, reserved = greatest(0, v.reserved - m.reserved),
+            overdraft = v.overdraft + m.overdraft
+        FROM moved m WHERE v.id = m.id
+    ), ratios AS (
+        INSERT INTO agents_tokenratio AS o (route, ratio, extra_tokens)
+        SELECT d.route, max(d.input::float8 / d.estimated), greatest(0, max(d.input - d.bytes))
+        FROM priced d WHERE d.status = 'settled' AND d.input > 0 AND d.estimated > 0 GROUP BY d.route
+        ON CONFLICT (route) DO UPDATE
+        SET ratio = greatest(o.ratio, EXCLUDED.ratio), extra_tokens = greatest(o.extra_tokens, EXCLUDED.extra_tokens)
+        WHERE EXCLUDED.ratio > o.ratio OR EXCLUDED.extra_tokens > o.extra_tokens
+    ), settled AS (
+        UPDATE agents_budgetreservation r
+        SET status = d.status, settled_usd = d.settled_usd, settled_tokens = d.settled_tokens, settled_at = at
+        FROM priced d WHERE r.id = d.id
+    )
+    SELECT count(*) INTO overdrawn FROM moved WHERE overdraft > 0;
+
+    DELETE FROM agents_budgetreservation r
+    WHERE r.status = 'waiting' AND NOT EXISTS (
+        SELECT FROM agents_turn t JOIN agents_step p ON p.turn_id = t.id AND p.number = r.step
+        WHERE t.id = r.turn_id AND t.finished_at IS NULL AND p.status = 'intent');
+
+    FOR item IN
+        SELECT q.n, h.id AS held_id, h.status AS held_status, h.windows AS held_windows, h.usd AS held_usd,
+               h.tokens AS held_tokens, h.expires_at < at AS is_stale, coalesce(q.request, h.request) AS request
+        FROM (SELECT e.n, e.request, (e.request ->> 'turn')::uuid AS turn, (e.request ->> 'step')::smallint AS step
+              FROM jsonb_array_elements(requests) WITH ORDINALITY AS e(request, n)) q
+        FULL JOIN (SELECT * FROM agents_budgetreservation WHERE status IN ('waiting', 'granted')) h
+             ON h.turn_id = q.turn AND h.step = q.step
+        WHERE q.n IS NOT NULL OR h.status = 'waiting'
+        ORDER BY h.status = 'granted' DESC NULLS LAST, h.id NULLS LAST, q.n
+    LOOP
+        IF item.n IS NULL AND NOT item.is_stale AND item.held_windows && blocked THEN
+            is_waiting := true;
+            CONTINUE;
+        END IF;
+        IF item.held_status = 'granted' THEN
+            UPDATE agents_budgetwindow v
+            SET reserved = greatest(0, v.reserved - CASE v.unit WHEN 'usd' THEN item.held_usd ELSE item.held_tokens END)
+            WHERE v.id = ANY(item.held_windows);
+        END IF;
+        price := nullif(item.request -> 'price', 'null');
+        key := (item.request ->> 'key')::uuid;
+        IF key IS NULL AND item.request ->> 'turn' IS NOT NULL THEN
+            SELECT t.api_key_id INTO key FROM agents_turn t WHERE t.id = (item.request ->> 'turn')::uuid;
+        END IF;
+        SELECT least(ceil((item.request ->> 'estimated_tokens')::bigint * o.ratio * 1.1),
+                     (item.request ->> 'bytes')::bigint + ceil(o.extra_tokens * 1.1))::bigint
+        INTO input_bound FROM agents_tokenratio o WHERE o.route = item.request ->> 'route';
+        input_bound := coalesce(input_bound, (item.request ->> 'bytes')::bigint);
+        most := (item.request ->> 'output_tokens')::bigint;
+        floor_tokens := least(most, (item.request ->> 'least_output_tokens')::bigint);
+        output_bound := most;
+        window_ids := '{}'; tight := '{}'; drawn := '[]';
+        reason := NULL; failing := NULL; fails_until := NULL; ends_first := NULL;
+
+        FOR b IN
+            SELECT g.*, CASE WHEN g.override_until > at THEN g.override_amount ELSE g.amount END AS now_amount,
+                   CASE WHEN g.subject = 'each_user' THEN (item.request ->> 'user')::int ELSE 0 END AS counted
+            FROM agents_budget g
+            WHERE g.subject = 'everybody'
+               OR g.user_id = (item.request ->> 'user')::int
+               OR g.agent_id = (item.request ->> 'agent')::uuid
+               OR g.api_key_id = key
+               OR g.group_id IN (SELECT m.group_id FROM accounts_user_groups m
+                                 WHERE m.user_id = (item.request ->> 'user')::int)
+               OR g.subject = 'each_user' AND NOT EXISTS (
+                      SELECT FROM agents_budget o
+                      WHERE o.user_id = (item.request ->> 'user')::int AND o.unit = g.unit AND o.period = g.period)
+            ORDER BY g.id
+        LOOP
+            IF b.unit = 'usd' THEN
+                IF price IS NULL THEN
+                    reason := 'price_unknown'; failing := b.id;
+                    EXIT;
+                END IF;
+                fixed := input_bound * (price ->> 'input')::numeric / 1000000 + (price ->> 'request')::numeric;
+                rate := (price ->> 'output')::numeric / 1000000;
+            ELSE
+                fixed := input_bound;
+                rate := 1;
+            END IF;
+            -- What costs nothing draws on nothing.
+            CONTINUE WHEN fixed + rate * most = 0;
+            SELECT v.* INTO w FROM agents_budgetwindow v
+            WHERE v.budget_id = b.id AND v.counted_user = b.counted
+              AND v.starts_at = date_trunc(b.period, at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+            IF NOT FOUND THEN
+                ends := (date_trunc(b.period, at AT TIME ZONE 'UTC') + ('1 ' || b.period)::interval) AT TIME ZONE 'UTC';
+                INSERT INTO agents_budgetwindow AS v (budget_id, counted_user, unit, starts_at, ends_at)
+                VALUES (b.id, b.counted, b.unit, date_trunc(b.period, at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC', ends)
+                RETURNING v.* INTO w;
+            END IF;
+            window_ids := window_ids || w.id;
+            ends_first := least(ends_first, w.ends_at);
+            IF fixed + rate * floor_tokens > b.now_amount - w.spent THEN
+                -- Not even if all that is reserved came back.
+                reason := 'exceeded';
+                IF fails_until IS NULL OR w.ends_at > fails_until THEN
+                    failing := b.id; fails_until := w.ends_at;
+                END IF;
+                CONTINUE;
+            END IF;
+            remaining := b.now_amount - w.spent - w.reserved;
+            IF fixed + rate * floor_tokens > remaining THEN
+                tight := tight || w.id;
+            ELSIF rate > 0 THEN
+                output_bound := least(output_bound, floor((remaining - fixed) / rate)::bigint);
+            END IF;
+            IF b.warn_percent > 0 AND NOT w.warned AND b.now_amount > 0
+               AND w.spent * 100 >= b.now_amount * b.warn_percent THEN
+                drawn := drawn || jsonb_build_object(
+                    'window', w.id, 'budget', b.id, 'subject', b.subject, 'unit', b.unit, 'period', b.period,
+                    'used_percent', least(100, floor(w.spent * 100 / b.now_amount)), 'resets_at', w.ends_at);
+            END IF;
+        END LOOP;
+
+        -- Who waits in one of these windows came first.
+        IF reason IS NULL AND tight = '{}' AND window_ids && blocked THEN
+            tight := window_ids;
+        ELSIF reason IS NULL AND tight <> '{}' THEN
+            blocked := blocked || tight;
+        END IF;
+        IF reason IS NULL AND tight <> '{}' AND NOT (item.request ->> 'may_wait')::bool THEN
+            reason := 'busy'; failing := NULL; fails_until := NULL;
+        END IF;
+
+        IF reason IS NOT NULL THEN
+            DELETE FROM agents_budgetreservation r WHERE r.id = item.held_id;
+            IF item.n IS NULL THEN
+                -- It asks again when it is awake, and hears why.
+                wakes := wakes || jsonb_build_array(jsonb_build_array(
+                    item.request ->> 'session', item.request ->> 'turn'));
+            ELSE
+                results := results || jsonb_build_object(
+                    'n', item.n, 'status', 'refused', 'reason', reason, 'budget', failing, 'resets_at', fails_until);
+            END IF;
+            CONTINUE;
+        END IF;
+        IF window_ids = '{}' THEN
+            DELETE FROM agents_budgetreservation r WHERE r.id = item.held_id;
+            IF item.n IS NULL THEN
+                wakes := wakes || jsonb_build_array(jsonb_build_array(
+                    item.request ->> 'session', item.request ->> 'turn'));
+            ELSE
+                results := results || jsonb_build_object('n', item.n, 'status', 'unlimited', 'output_tokens', most);
+            END IF;
+            CONTINUE;
+        END IF;
+
+        IF tight <> '{}' THEN
+            new_status := 'waiting'; new_usd := 0; new_tokens := 0; output_bound := 0;
+            is_waiting := true;
+        ELSE
+            new_status := CASE WHEN item.n IS NULL THEN 'granted' ELSE 'reserved' END;
+            new_usd := CASE WHEN price IS NULL THEN 0 ELSE ceil(
+                (input_bound * (price ->> 'input')::numeric / 1000000 + (price ->> 'request')::numeric
+                 + output_bound * (price ->> 'output')::numeric / 1000000) * 100000000) / 100000000 END;
+            new_tokens := input_bound + output_bound;
+            UPDATE agents_budgetwindow v
+            SET reserved = v.reserved + CASE v.unit WHEN 'usd' THEN new_usd ELSE new_tokens END,
+                warned = v.warned OR v.id IN (SELECT (d ->> 'window')::bigint FROM jsonb_array_elements(drawn) AS d)
+            WHERE v.id = ANY(window_ids);
+        END IF;
+        IF item.held_id IS NULL THEN
+            INSERT INTO agents_budgetreservation (
+                status, user_id, agent_id, api_key_id, agent_session_id, turn_id, step, epoch, utility_call_id, purpose,
+                route, windows, request, usd, tokens, input_tokens, output_tokens, created_at, expires_at)
+            VALUES (
+                new_status, (item.request ->> 'user')::int, (item.request ->> 'agent')::uuid, key,
+                (item.request ->> 'session')::uuid, (item.request ->> 'turn')::uuid,
+                (item.request ->> 'step')::smallint, (item.request ->> 'epoch')::int,
+                (item.request ->> 'utility_call')::bigint, item.request ->> 'purpose',
+                left(item.request ->> 'route', 200), window_ids, item.request, new_usd, new_tokens, input_bound,
+                output_bound, at,
+                CASE WHEN new_status = 'waiting' THEN ends_first
+                     ELSE at + (item.request ->> 'lease_seconds')::float8 * interval '1 second' END)
+            RETURNING id INTO new_id;
+        ELSE
+            new_id := item.held_id;
+            UPDATE agents_budgetreservation r
+            SET status = new_status, windows = window_ids, request = item.request, usd = new_usd, tokens = new_tokens,
+                input_tokens = input_bound, output_tokens = output_bound, api_key_id = key,
+                epoch = (item.request ->> 'epoch')::int, route = left(item.request ->> 'route', 200),
+                expires_at = CASE WHEN new_status = 'waiting' THEN ends_first
+                    ELSE at + (item.request ->> 'lease_seconds')::float8 * interval '1 second' END
+            WHERE r.id = new_id;
+        END IF;
+        IF item.n IS NOT NULL THEN
+            IF new_status = 'waiting' AND item.held_id IS NULL THEN
+                PERFORM pg_notify('bandstand_budgets', 'waiting');
+            END IF;
+            results := results || jsonb_build_object(
+                'n', item.n, 'status', new_status, 'id', new_id, 'output_tokens', output_bound, 'resets_at', ends_first,
+                'warnings', CASE WHEN new_status = 'waiting' THEN '[]'::jsonb ELSE drawn END);
+        END IF;
+    END LOOP;
+
+    SELECT wakes || coalesce(jsonb_agg(jsonb_build_array(t.agent_session_id, t.id) ORDER BY r.id), '[]')
+    INTO wakes
+    FROM agents_budgetreservation r JOIN agents_turn t ON t.id = r.turn_id
+    WHERE r.status = 'granted' AND t.status = 'waiting' AND t.wait_reason = 'budget';
+    RETURN jsonb_build_object(
+        'results', results, 'wake', wakes, 'waiting', is_waiting, 'overdrawn', overdrawn);
+END $$;
+"""
+SETTLE_AND_RESERVE_BACK = "DROP FUNCTION agents_settle_and_reserve(jsonb, bigint[]);"

@@ -1,0 +1,69 @@
+"""What the ledger gives, makes wait and refuses, one statement after the other."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from agents.budgets.reservations import (
+    MustWait,
+    Refused,
+    Reserved,
+    report_usage,
+    settle_and_reserve,
+)
+from agents.domain.budgets import BudgetSubject, CallPrice, RefusalReason
+from agents.models import Budget, BudgetReservation, BudgetWindow
+from tests.support.budgets import budget_request
+from tests.support.people import person
+
+pytestmark = pytest.mark.django_db
+
+
+def dollars(amount: int) -> Budget:
+    return Budget.objects.create(subject=BudgetSubject.EVERYBODY, unit="usd", period="month", amount=amount)
+
+
+def test_what_is_reserved_is_returned_when_less_was_used() -> None:
+    budget, ada = dollars(3), person("ada")
+    [first] = settle_and_reserve([budget_request(ada.pk)]).replies
+    assert isinstance(first, Reserved)
+    assert first.id is not None
+    assert first.output_tokens == 100
+    [second] = settle_and_reserve([budget_request(ada.pk, least_output_tokens=1)]).replies
+    assert isinstance(second, Refused)
+    assert second.reason is RefusalReason.BUSY
+    report_usage(first.id, usd=Decimal("0.5"), tokens=50)
+    [third] = settle_and_reserve([budget_request(ada.pk)]).replies
+    assert isinstance(third, Reserved)
+    window = BudgetWindow.objects.get(budget=budget)
+    assert (window.spent, window.reserved) == (Decimal("0.5"), Decimal(2))
+    assert BudgetReservation.objects.get(pk=first.id).status == "settled"
+
+
+def test_an_answer_is_shortened_to_what_is_left_and_no_further() -> None:
+    dollars(3)
+    ada = person("ada")
+    settle_and_reserve([budget_request(ada.pk, output_tokens=50, least_output_tokens=50)])
+    [short] = settle_and_reserve([budget_request(ada.pk)]).replies
+    assert isinstance(short, Reserved)
+    assert short.output_tokens == 50
+
+
+def test_a_call_that_can_never_fit_and_one_without_a_price_are_refused() -> None:
+    budget, ada = dollars(1), person("ada")
+    never, unpriced, free = settle_and_reserve(
+        [
+            budget_request(ada.pk),
+            budget_request(ada.pk, price=None),
+            budget_request(ada.pk, price=CallPrice(Decimal(0), Decimal(0))),
+        ]
+    ).replies
+    assert isinstance(never, Refused)
+    assert never.budget_id == budget.pk
+    assert never.resets_at is not None
+    assert isinstance(unpriced, Refused)
+    assert unpriced.reason is RefusalReason.PRICE_UNKNOWN
+    assert free == Reserved(None, 100)
+    assert not isinstance(free, MustWait)
