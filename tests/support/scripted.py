@@ -27,9 +27,9 @@ from agents.llm.interface import (
     Usage,
     UsageUpdate,
 )
+from tests.support.budgets import A_CENT_PER_TOKEN
 
 USAGE = Usage(3, 5)
-from tests.support.budgets import A_CENT_PER_TOKEN
 
 Item = str | ReasoningDelta | Usage | Exception | Callable[[], Awaitable[object]]
 

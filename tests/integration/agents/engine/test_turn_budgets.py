@@ -79,7 +79,7 @@ async def test_a_turn_waits_until_another_has_settled() -> None:
     ada = await begin()
     services = await _with_budgets(services)
     # Another call holds nearly all of it.
-    await in_db_thread(settle_and_reserve, [budget_request(output_tokens=5_800, least_output_tokens=5_800)])
+    await in_db_thread(settle_and_reserve, [budget_request(output_tokens=5_890, least_output_tokens=5_890)])
     assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert (turn.status, turn.wait_reason) == (TurnStatus.WAITING, "budget")
