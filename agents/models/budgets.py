@@ -103,7 +103,7 @@ class Budget(models.Model):
 
 class BudgetWindow(models.Model):
     """What is spent and reserved of a budget in one of its periods. Written by the database's function
-    `agents_settle_and_reserve` only."""
+    `agents_settle_and_reserve` only; `warned` also by `agents.budgets`, while it holds the function's lock."""
 
     id = models.BigAutoField(primary_key=True)
     budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="windows", db_index=False)

@@ -140,3 +140,52 @@ def test_the_command_does_the_same(capsys: pytest.CaptureFixture[str]) -> None:
             call_command("budgets", "set", *wrong, "--usd", "5", "--per", "day")
     with pytest.raises(CommandError):
         call_command("budgets", "set", "--everybody", "--usd", "a lot", "--per", "day")
+
+
+def test_who_may_not_learns_nothing_of_who_there_is() -> None:
+    other = actor_of("otto", Role.OPERATOR)
+    with pytest.raises(Forbidden):
+        set_budget(other, BudgetTarget(BudgetSubject.AGENT, agent_id=uuid4()), amount=Decimal(1), **A_DAY)
+
+
+def test_people_are_warned_again_when_the_amount_is_another_one() -> None:
+    system = Actor.system("tests")
+    budget = spend(Decimal(8), of=Decimal(10))
+    [first] = settle_and_reserve([budget_request()]).replies
+    assert isinstance(first, Reserved)
+    assert [warning.used_percent for warning in first.warnings] == [80]
+    set_budget(system, EVERYBODY, unit=BudgetUnit.USD, period=BudgetPeriod.MONTH, amount=Decimal(16))
+    [second] = settle_and_reserve([budget_request()]).replies
+    assert isinstance(second, Reserved)
+    assert second.warnings == ()
+    override_budget(system, budget.pk, amount=Decimal(14), until=now() + timedelta(hours=1), reason="a launch")
+    for reply in (first, second):
+        assert reply.id is not None
+        report_usage(reply.id, usd=Decimal(2), tokens=None)
+    [third] = settle_and_reserve([budget_request()]).replies
+    assert isinstance(third, Reserved)
+    assert [warning.used_percent for warning in third.warnings] == [85]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_and_calls_at_the_same_moment_neither_fail_nor_wait_for_each_other_for_ever() -> None:
+    """A deletion has the budget and wants its windows, a call has a window and looks at the budget."""
+    system = Actor.system("tests")
+    each_user = BudgetTarget(BudgetSubject.EACH_USER)
+    start = Barrier(3)
+
+    def change() -> None:
+        start.wait()
+        for number in range(20):
+            budget = set_budget(system, each_user, amount=Decimal(1000 + number), **A_DAY)
+            if number % 2:
+                delete_budget(system, budget.pk)
+
+    def call(first_user: int) -> None:
+        start.wait()
+        for number in range(60):
+            [reply] = settle_and_reserve([budget_request(first_user + number % 7)]).replies
+            if isinstance(reply, Reserved) and reply.id is not None:
+                report_usage(reply.id, usd=Decimal(1), tokens=10)
+
+    run_together(change, lambda: call(1), lambda: call(4))
