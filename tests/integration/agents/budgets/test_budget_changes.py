@@ -28,7 +28,7 @@ from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit
 from agents.models import Budget, BudgetWindow
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound
-from tests.support.budgets import budget_request
+from tests.support.budgets import budget_request, spend
 from tests.support.people import person
 
 pytestmark = pytest.mark.django_db
@@ -157,7 +157,7 @@ def test_people_are_warned_again_when_the_amount_is_another_one() -> None:
     set_budget(system, EVERYBODY, unit=BudgetUnit.USD, period=BudgetPeriod.MONTH, amount=Decimal(16))
     [second] = settle_and_reserve([budget_request()]).replies
     assert isinstance(second, Reserved)
-    assert second.warnings == ()
+    assert not second.warnings
     override_budget(system, budget.pk, amount=Decimal(14), until=now() + timedelta(hours=1), reason="a launch")
     for reply in (first, second):
         assert reply.id is not None
@@ -165,27 +165,3 @@ def test_people_are_warned_again_when_the_amount_is_another_one() -> None:
     [third] = settle_and_reserve([budget_request()]).replies
     assert isinstance(third, Reserved)
     assert [warning.used_percent for warning in third.warnings] == [85]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_changes_and_calls_at_the_same_moment_neither_fail_nor_wait_for_each_other_for_ever() -> None:
-    """A deletion has the budget and wants its windows, a call has a window and looks at the budget."""
-    system = Actor.system("tests")
-    each_user = BudgetTarget(BudgetSubject.EACH_USER)
-    start = Barrier(3)
-
-    def change() -> None:
-        start.wait()
-        for number in range(20):
-            budget = set_budget(system, each_user, amount=Decimal(1000 + number), **A_DAY)
-            if number % 2:
-                delete_budget(system, budget.pk)
-
-    def call(first_user: int) -> None:
-        start.wait()
-        for number in range(60):
-            [reply] = settle_and_reserve([budget_request(first_user + number % 7)]).replies
-            if isinstance(reply, Reserved) and reply.id is not None:
-                report_usage(reply.id, usd=Decimal(1), tokens=10)
-
-    run_together(change, lambda: call(1), lambda: call(4))
