@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from agents.budgets.reservations import BudgetRequest
-from agents.domain.budgets import CallPrice
+from agents.budgets.budget_index import BudgetIndex
+from agents.budgets.reservations import BudgetRequest, Reserved, report_usage, settle_and_reserve
+from agents.budgets.reserver import BudgetReserver
+from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit, CallPrice
+from agents.engine.ports import Services
+from agents.journal.listen_connection import open_listen_connection
+from agents.models import Budget
+from foundation.db_threads import in_db_thread
 
 A_CENT_PER_TOKEN = CallPrice(Decimal(10_000), Decimal(10_000))
 
@@ -25,3 +31,31 @@ def budget_request(user_id: int = 0, **changes: object) -> BudgetRequest:
         purpose="embeddings",
     )
     return replace(request, **changes)  # type: ignore[arg-type]
+
+
+def spend(dollars: Decimal, *, of: Decimal, warn_percent: int = 80) -> Budget:
+    """A budget of everybody and this month, of which so much is used."""
+    budget = Budget.objects.create(
+        subject=BudgetSubject.EVERYBODY,
+        unit=BudgetUnit.USD,
+        period=BudgetPeriod.MONTH,
+        amount=of,
+        warn_percent=warn_percent,
+    )
+    [reply] = settle_and_reserve([budget_request()]).replies
+    assert isinstance(reply, Reserved)
+    assert reply.id is not None
+    report_usage(reply.id, usd=dollars, tokens=None)
+    return budget
+
+
+async def with_budgets(services: Services) -> Services:
+    """`services` that reserve from the budgets that there are."""
+    index = BudgetIndex()
+
+    def load() -> None:
+        with open_listen_connection() as connection:
+            index.load(connection)
+
+    await in_db_thread(load)
+    return replace(services, budgets=BudgetReserver(index, on_wake=lambda _: None))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,7 @@ from foundation.db_threads import in_db_thread
 from memory.enums import MemoryScope
 from memory.ownership import OwnerKey
 from memory.recall import arecall
+from tests.support.budgets import spend, with_budgets
 from tests.support.completions import client, complete
 from tests.support.conversations import (
     FAR_AHEAD,
@@ -172,12 +174,19 @@ async def asks_for_a_person() -> None:
     await run(scripted(says("Hel", TransientModelError()))[0])
 
 
+async def draws_on_a_budget_of_which_much_is_used() -> None:
+    await in_db_thread(partial(spend, Decimal(20), of=Decimal(1_000), warn_percent=1))
+    await begin()
+    await run(await with_budgets(scripted(says("Hello"))[0]))
+
+
 BY_THE_ENGINE: dict[Any, set[EventType]] = {
     answers_with_tools: {
         EventType.MESSAGE_CREATED, EventType.TURN_QUEUED, EventType.TURN_STARTED, EventType.MESSAGE_DELTA,
         EventType.REASONING_DELTA, EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.TOOL_FAILED,
         EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED,
     },
+    draws_on_a_budget_of_which_much_is_used: {EventType.QUOTA_WARNING},
     recalls: {EventType.MEMORY_RECALLED},
     fails: {EventType.MESSAGE_COMPLETED, EventType.TURN_FAILED},
     asks_for_a_person: {EventType.HANDOFF_REQUESTED, EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED},
