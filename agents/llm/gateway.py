@@ -16,6 +16,7 @@ from agents.llm.offline import OfflineModel
 from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
 from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import OFFLINE, OPENAI, VENDORS, route_error
+from agents.llm.stored_prices import StoredPrices
 from foundation.http import GuardedClient, allowed_origin
 
 # The offline model reads whatever it is sent; this is what large models can take.
@@ -43,11 +44,25 @@ class GatewayConfig:
         return {OPENAI: openai, **vendors}
 
 
+def open_prices(config: GatewayConfig, stored: StoredPrices | None = None) -> Prices:
+    """What models cost, without the models."""
+    listed = {name: vendor.listed for name, vendor in VENDORS.items()}
+    providers = {OPENAI: config.openai_base_url or DEFAULT_BASE_URL, **listed}
+    return Prices(providers=providers, overrides=config.prices, stored=stored)
+
+
 class Gateway:
     """The models of this process."""
 
-    def __init__(self, config: GatewayConfig, *, client: GuardedClient | None = None) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        client: GuardedClient | None = None,
+        stored_prices: StoredPrices | None = None,
+    ) -> None:
         """`client` is closed by its owner; without one the gateway has its own, which may reach the configured server.
+        `stored_prices` are those that owners have entered, which their owner keeps up to date.
 
         Raises `AddressRefused` for a base URL that is not a plain http(s) address.
         """
@@ -61,8 +76,7 @@ class Gateway:
             OPENAI: openai,
             **{vendor.provider: VendorModel(vendor) for vendor in config.vendors},
         }
-        listed = {name: vendor.listed for name, vendor in VENDORS.items()}
-        self._prices = Prices(providers={OPENAI: base_url, **listed}, overrides=config.prices)
+        self._prices = open_prices(config, stored_prices)
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The client for `route`, and the provider's name of the model. Raises `BadModelRequest` for a route that
@@ -103,7 +117,9 @@ class Gateway:
         if costs_nothing(route):
             return FREE
         provider, _, model = route.partition(":")
-        return self._prices.cost(provider=provider, model=response_model or model, usage=usage) if usage else None
+        if usage is None:
+            return None
+        return self._prices.cost(provider=provider, model=response_model or model, usage=usage, route_model=model)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

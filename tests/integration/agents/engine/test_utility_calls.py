@@ -39,9 +39,7 @@ async def side_work(
     *,
     prices: Mapping[str, Rates] | None = None,
 ) -> AsyncIterator[Services]:
-    gateway = Gateway(
-        GatewayConfig(openai_api_key="sk-test", openai_base_url=provider.base_url, prices=prices or {})
-    )
+    gateway = Gateway(GatewayConfig(openai_api_key="sk-test", openai_base_url=provider.base_url, prices=prices or {}))
     async with processes(provider, breaker=LATER) as [one]:
         try:
             yield Services(gateway, ScriptedTools(), BatchingDeltaWriter(), routes=one.guard, draw=lambda: 0.0)
@@ -156,14 +154,14 @@ async def test_side_work_draws_on_budgets_and_never_waits_for_money(provider: Pr
         # What it used is settled from its row.
         await in_db_thread(settle_and_reserve)
         window = await in_db_thread(BudgetWindow.objects.get)
-        assert (window.spent, window.reserved) == (call.cost_usd, 0)
+        assert (window.spent, window.reserved) == (call.cost_usd, Decimal(0))
         # Another call holds the rest: this one is not made, and its caller goes on without it.
         rest = budget_request(output_tokens=1, bytes=int((1 - window.spent) * 100) - 2)
         await in_db_thread(settle_and_reserve, [rest])
         with pytest.raises(UtilityCallFailed):
             await ask(limited, ada, priced)
         refused = await in_db_thread(UtilityCall.objects.latest, "id")
-        assert (refused.error_class, refused.cost_usd) == ("budget_exceeded", 0)
+        assert (refused.error_class, refused.cost_usd) == ("budget_exceeded", Decimal(0))
         assert provider.count == 1
 
 
