@@ -1,0 +1,113 @@
+"""What remains of the budgets that a person's calls draw on, and of all of them for operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
+
+from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit
+
+# Whose amounts a user may know: what is spent of others is spent by others, too.
+OWN_SUBJECTS: Final = frozenset({BudgetSubject.USER, BudgetSubject.EACH_USER, BudgetSubject.KEY})
+
+# The windows begin as `agents_settle_and_reserve` has them; one without a row has nothing spent.
+_COLUMNS: Final = """
+    b.id, b.subject, coalesce(u.username, g.name, a.name, k.name, ''), b.unit, b.period,
+    CASE WHEN b.override_until > now() THEN b.override_amount ELSE b.amount END,
+    CASE WHEN b.override_until > now() THEN b.override_until END,
+    coalesce(w.spent, 0), coalesce(w.reserved, 0), coalesce(w.overdraft, 0),
+    (date_trunc(b.period, now() AT TIME ZONE 'UTC') + ('1 ' || b.period)::interval) AT TIME ZONE 'UTC'
+"""
+_TABLES: Final = """
+FROM agents_budget b
+LEFT JOIN accounts_user u ON u.id = b.user_id
+LEFT JOIN auth_group g ON g.id = b.group_id
+LEFT JOIN agents_agent a ON a.id = b.agent_id
+LEFT JOIN accounts_apikey k ON k.id = b.api_key_id
+"""
+_WINDOW: Final = "w.starts_at = date_trunc(b.period, now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
+_OF_USER: Final = f"""
+SELECT {_COLUMNS} {_TABLES}
+LEFT JOIN agents_budgetwindow w ON w.budget_id = b.id AND {_WINDOW}
+    AND w.counted_user = CASE WHEN b.subject = 'each_user' THEN %(user)s ELSE 0 END
+WHERE b.subject = 'everybody' OR b.user_id = %(user)s OR b.api_key_id = %(key)s::uuid OR b.agent_id = %(agent)s::uuid
+   OR b.group_id IN (SELECT m.group_id FROM accounts_user_groups m WHERE m.user_id = %(user)s)
+   OR b.subject = 'each_user' AND NOT EXISTS (
+          SELECT FROM agents_budget o WHERE o.user_id = %(user)s AND o.unit = b.unit AND o.period = b.period)
+ORDER BY b.subject, b.unit, b.period, b.id
+"""  # noqa: S608 - put together from constants
+# Of a budget for each user: the one that has used most.
+_ALL: Final = f"""
+SELECT {_COLUMNS} {_TABLES}
+LEFT JOIN LATERAL (
+    SELECT w.spent, w.reserved, w.overdraft FROM agents_budgetwindow w WHERE w.budget_id = b.id AND {_WINDOW}
+    ORDER BY w.spent + w.reserved DESC LIMIT 1) w ON true
+ORDER BY b.subject, b.unit, b.period, b.id
+"""  # noqa: S608 - put together from constants
+
+
+@dataclass(frozen=True, slots=True)
+class RemainingBudget:
+    """A budget in its present window: US dollars or tokens. `name` is that of its user, group, agent or key, "" for
+    others. `override_until`: until then the amount is another one than usual."""
+
+    budget_id: UUID
+    subject: BudgetSubject
+    name: str
+    unit: BudgetUnit
+    period: BudgetPeriod
+    amount: Decimal
+    override_until: datetime | None
+    spent: Decimal
+    reserved: Decimal
+    overdraft: Decimal
+    resets_at: datetime
+
+    @property
+    def remaining(self) -> Decimal:
+        """What may still be reserved; 0 at least."""
+        return max(Decimal(0), self.amount - self.spent - self.reserved)
+
+    @property
+    def used_percent(self) -> int:
+        """How much is spent, in whole percent; more than 100 where more was billed than a call had reserved."""
+        if not self.amount:
+            return 100
+        return int(self.spent * 100 / self.amount)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether nothing is left, even if all that is reserved came back."""
+        return self.spent >= self.amount
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the person whose calls draw on it may know its amounts."""
+        return self.subject in OWN_SUBJECTS
+
+
+def remaining_budgets(
+    *, user_id: int, key_id: UUID | None = None, agent_id: UUID | None = None
+) -> list[RemainingBudget]:
+    """The budgets that calls of this user draw on, with this API key and by this agent if they are given. One query."""
+    return _read(_OF_USER, {"user": user_id, "key": key_id, "agent": agent_id})
+
+
+def all_budgets() -> list[RemainingBudget]:
+    """All budgets; one for each user as the user who has used most of it has it. One query."""
+    return _read(_ALL, {})
+
+
+def _read(statement: str, values: dict[str, Any]) -> list[RemainingBudget]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        rows = cursor.fetchall()
+    return [
+        RemainingBudget(row[0], BudgetSubject(row[1]), row[2], BudgetUnit(row[3]), BudgetPeriod(row[4]), *row[5:])
+        for row in rows
+    ]
