@@ -14,12 +14,10 @@ from django.db import connection, transaction
 from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.permissions import require_permission
+from agents.budgets.channels import PRICES_CHANNEL
 from agents.models import ModelPrice
 from agents.permissions.role_permissions import ADD_PRICE, CHANGE_PRICE, DELETE_PRICE
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
-
-# NOTIFY on it: a price has changed.
-PRICES_CHANNEL: Final = "bandstand_prices"
 
 # More than any model takes.
 MAX_PRICE: Final = Decimal(10_000)

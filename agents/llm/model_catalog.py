@@ -106,9 +106,7 @@ class Prices:
         entry = self._entry(provider, model)
         return entry.context_window if entry else None
 
-    async def bound(
-        self, *, provider: str, model: str, input_tokens: int, has_output: bool = True
-    ) -> CallPrice | None:
+    async def bound(self, *, provider: str, model: str, input_tokens: int, has_output: bool = True) -> CallPrice | None:
         """The prices of a call whose request has no more tokens than that, by the dearest kind of input; None if
         unknown. Larger requests cost more for each token with some models, never less. Without output its price need
         not be known."""

@@ -11,7 +11,7 @@ import psycopg
 import structlog
 from django.db import connection as django_connection
 
-from agents.budgets.model_prices import PRICES_CHANNEL
+from agents.budgets.channels import PRICES_CHANNEL
 from agents.llm.model_catalog import Rates
 from foundation.pg_listener import Wake
 

@@ -26,6 +26,7 @@ from agents.sessions.storage import guard_session_storage
 from agents.sessions.tool_memory import SessionMemory
 from agents.tools.toolbox import Toolbox
 from foundation.db_threads import in_db_thread
+from foundation.pg_listener import RowListener
 from memory.recall import arecall
 
 _CLOSE_SECONDS = 5.0
@@ -44,9 +45,9 @@ async def open_services(
     pepper: str,
 ) -> AsyncIterator[tuple[Services, ProcessRouteGuard, Sequence[RowListener]]]:
     """The services of the running loop, the guard of its routes, and all that has to listen for rows of other
-    processes; their connections are closed on leaving. `policy` says how often models are asked for one answer, `adapts` whether pauses adapt to how retries went
-    lately; `data_dir` is for tools that store files, `compute_memory_mb` what one call of an isolated tool may use,
-    `pepper` the key of fingerprints.
+    processes; their connections are closed on leaving. `policy` says how often models are asked for one answer,
+    `adapts` whether pauses adapt to how retries went lately; `data_dir` is for tools that store files,
+    `compute_memory_mb` what one call of an isolated tool may use, `pepper` the key of fingerprints.
 
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
