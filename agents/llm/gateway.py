@@ -76,7 +76,7 @@ class Gateway:
             OPENAI: openai,
             **{vendor.provider: VendorModel(vendor) for vendor in config.vendors},
         }
-        self._prices = open_prices(config, stored_prices)
+        self.prices = open_prices(config, stored_prices)
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The client for `route`, and the provider's name of the model. Raises `BadModelRequest` for a route that
@@ -103,14 +103,14 @@ class Gateway:
         provider, _, model = route.partition(":")
         if (window := self._dialects.window_for(route)) is not None:
             return window
-        return OFFLINE_WINDOW if provider == OFFLINE else await self._prices.window(provider=provider, model=model)
+        return OFFLINE_WINDOW if provider == OFFLINE else await self.prices.window(provider=provider, model=model)
 
     async def price_bound(self, route: str, *, input_tokens: int) -> CallPrice | None:
         """What a call costs at most at today's prices, whose request has no more tokens than that; None if unknown."""
         if costs_nothing(route):
             return FREE_CALL
         provider, _, model = route.partition(":")
-        return await self._prices.bound(provider=provider, model=model, input_tokens=input_tokens)
+        return await self.prices.bound(provider=provider, model=model, input_tokens=input_tokens)
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
         """US dollars for what a model behind `route` has used, by the model that answered; None if unknown."""
@@ -119,7 +119,7 @@ class Gateway:
         provider, _, model = route.partition(":")
         if usage is None:
             return None
-        return self._prices.cost(provider=provider, model=response_model or model, usage=usage, route_model=model)
+        return self.prices.cost(provider=provider, model=response_model or model, usage=usage, route_model=model)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

@@ -48,6 +48,10 @@ class Rates:
     output: Decimal
     request: Decimal = Decimal(0)
 
+    def call_price(self) -> CallPrice:
+        """What bounds the cost of a call: by the dearest kind of input."""
+        return CallPrice(max(self.input, self.cached, self.cache_write), self.output, self.request)
+
 
 def read_overrides(text: str) -> dict[str, Rates]:
     """Configured prices by route: `provider:model=input/output` or `=input/cached/output`, separated by commas.
@@ -114,10 +118,7 @@ class Prices:
         if own is None and f"{provider}:{model}" not in self._models:
             await asyncio.to_thread(self._entry, provider, model)
         priced = self.find(provider=provider, model=model, input_tokens=input_tokens, has_output=has_output)
-        if priced is None:
-            return None
-        rates = priced[1]
-        return CallPrice(max(rates.input, rates.cached, rates.cache_write), rates.output, rates.request)
+        return priced[1].call_price() if priced else None
 
     def find(
         self, *, provider: str, model: str, input_tokens: int = 0, has_output: bool = True
@@ -165,7 +166,7 @@ class Prices:
         if entry is None and (provider, model) not in self._unpriced:
             self._unpriced.add((provider, model))
             log.warning("price.not_found", provider=provider, model=model)
-        return _rates(entry, usage.input_tokens) if entry else None
+        return _rates(entry, usage.input_tokens, has_output=usage.output_tokens > 0) if entry else None
 
     def _entry(self, provider: str, model: str) -> ModelInfo | None:
         """The model's entry in the table, cached; None if it has none."""

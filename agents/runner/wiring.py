@@ -15,6 +15,7 @@ from agents.domain.fallback import Policy
 from agents.domain.retry_adaptation import RetryAdaptation
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
+from agents.llm.embedding_ledger import EmbeddingLedger
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.stored_prices import StoredPrices
 from agents.routing.fingerprints import credential_fingerprints
@@ -27,6 +28,7 @@ from agents.sessions.tool_memory import SessionMemory
 from agents.tools.toolbox import Toolbox
 from foundation.db_threads import in_db_thread
 from foundation.pg_listener import RowListener
+from memory.embeddings.embedding_budget import use_embedding_budget
 from memory.recall import arecall
 
 _CLOSE_SECONDS = 5.0
@@ -91,7 +93,8 @@ async def open_services(
             retry_adaptation=RetryAdaptation(is_on=adapts),
             memories=arecall,
         )
-        yield services, routes, (routes, index, prices)
+        with use_embedding_budget(EmbeddingLedger(lambda: gateway.prices, index=index)):
+            yield services, routes, (routes, index, prices)
     finally:
         await budgets.aclose()
         if wakes:
