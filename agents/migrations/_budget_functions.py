@@ -157,7 +157,8 @@ BEGIN
                OR g.api_key_id = key
                OR g.group_id IN (SELECT m.group_id FROM accounts_user_groups m
                                  WHERE m.user_id = (item.request ->> 'user')::int)
-               OR g.subject = 'each_user' AND NOT EXISTS (
+               -- What is no user's is that of 0.
+               OR g.subject = 'each_user' AND (item.request ->> 'user')::int <> 0 AND NOT EXISTS (
                       SELECT FROM agents_budget o
                       WHERE o.user_id = (item.request ->> 'user')::int AND o.unit = g.unit AND o.period = g.period)
             ORDER BY g.id
