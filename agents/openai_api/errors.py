@@ -13,7 +13,7 @@ from agents.domain.approvals import Decider, Decision
 from agents.domain.failures import ErrorClass, parse_error_class
 from agents.domain.states import TurnStatus
 from agents.sessions import CompletionResult
-from agents.sessions.errors import HandedOff
+from agents.sessions.errors import BudgetExhausted, HandedOff
 from foundation import strict_json
 from foundation.errors import BandstandError, Conflict, InvalidInput, Unavailable
 from foundation.problems import retry_after_header
@@ -85,6 +85,8 @@ def no_answer(result: CompletionResult) -> BandstandError:
     return MessageHandedOff() if result.handed_off else CompletionFailed(result)
 
 
+# As OpenAI has them.
+_CODES = {"unauthenticated": "invalid_api_key", BudgetExhausted.code: ErrorClass.BUDGET_EXCEEDED.code}
 _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
 _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
 
@@ -117,7 +119,7 @@ def openai_error_body(error: BandstandError | None) -> dict[str, Any]:
         pointer, _, message = error.faults[0]
     code = error.own_code if isinstance(error, CompletionFailed) else error.code
     more = {"approvals": error.approvals} if isinstance(error, ApprovalRequired) else {}
-    code = "invalid_api_key" if code == "unauthenticated" else code
+    code = _CODES.get(code, code)
     return _shape(message, _status(error), code, _param(pointer), **more)
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+from django.db import connection
+
+from agents.budgets.exhausted_budgets import exhausted_budgets
 from agents.budgets.reservations import BudgetRequest
 from agents.domain.budgets import CallPrice
+from agents.models import Budget
 
 A_CENT_PER_TOKEN = CallPrice(Decimal(10_000), Decimal(10_000))
 
@@ -25,3 +29,27 @@ def budget_request(user_id: int = 0, **changes: object) -> BudgetRequest:
         purpose="embeddings",
     )
     return replace(request, **changes)  # type: ignore[arg-type]
+
+
+def spend(budget: Budget, amount: int | str, *, user_id: int = 0) -> None:
+    """Book `amount` in the present window of `budget`; `user_id`: of a budget for each user."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO agents_budgetwindow (budget_id, counted_user, unit, starts_at, ends_at, spent)"
+            " SELECT %(budget)s, %(user)s, %(unit)s, p.starts_at, p.starts_at + %(length)s::interval, %(spent)s"
+            " FROM (SELECT date_trunc(%(period)s, now(), 'UTC') AS starts_at) p",
+            {
+                "budget": budget.pk,
+                "user": user_id,
+                "unit": budget.unit,
+                "length": f"1 {budget.period}",
+                "period": budget.period,
+                "spent": amount,
+            },
+        )
+
+
+def hear_of_budgets() -> None:
+    """Have this process know which budgets are used up, as its listening connection would tell it."""
+    connection.ensure_connection()
+    exhausted_budgets.load(connection.connection)
