@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from foundation.ids import lowest_id
+from foundation.ids import id_time_sql, lowest_id
 from monitoring.task_completion import Breakdown
 
 # Of the newest spans: they have no index by name, and there may be ten millions of them in a week.
@@ -25,7 +25,7 @@ GROUP BY 1
 """
 _STORED_GROUPS: Final = {
     Breakdown.AGENT: "owner.agent",
-    Breakdown.DAY: "date_trunc('day', memory.created_at, 'UTC')",
+    Breakdown.DAY: f"date_trunc('day', {id_time_sql('memory.id')}, 'UTC')",
 }
 _RECALLS: Final = """
 SELECT {group}, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),

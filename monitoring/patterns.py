@@ -10,13 +10,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import OperationalError
-from django.db.models import Count, F, Q
+from django.db.models import Count, DateTimeField, F, Func, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import TruncDay
 
 from agents.models import ANSWERED_LATER, FAILED, Agent, Feedback, Release, Turn
 from agents.sessions.rating_counts import RatingCounts
 from foundation.db_timeouts import is_timeout, statement_timeout
-from foundation.ids import lowest_id
+from foundation.ids import id_time_sql, lowest_id
 from monitoring.figures import By, CallFigures, Histogram, TurnFigures, read_call_figures, read_turn_figures
 from monitoring.memory_patterns import AgentMemoryUse, group_memory_use
 from monitoring.periods import MINUTE, Period, end_of_minute, sum_figures, sum_histograms
@@ -25,6 +26,9 @@ from monitoring.time_ranges import DashboardRange
 
 # The time limit of the one statement that reads turns, and not their counters.
 REFUTED_SECONDS: Final = 5.0
+# Ratings are selected by their ids, here and in the list. Their other times are of another clock: by these, a rating
+# made about midnight could be in a day whose list does not have it.
+_ID_TIME: Final = Func(F("pk"), template=id_time_sql("%(expressions)s"), output_field=DateTimeField())
 _BY: Final = {Breakdown.AGENT: By.AGENT, Breakdown.RELEASE: By.RELEASE, Breakdown.DAY: By.DAY}
 
 
@@ -231,7 +235,7 @@ def _ratings(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, R
         rows = rows.filter(release_id=choice.release_id)
     counts = (
         rows.order_by()
-        .values(key=_column(choice.by, day_of="created_at"))
+        .values(key=_column(choice.by, at=_ID_TIME))
         .annotate(up=Count("pk", filter=Q(value=1)), down=Count("pk", filter=Q(value=-1)))
     )
     return {row["key"]: RatingCounts(row["up"], row["down"]) for row in counts}
@@ -246,19 +250,19 @@ def _answered_later(since: datetime, until: datetime, choice: Choice) -> Mapping
         turns = turns.filter(release__agent_id=choice.agent_id)
     if choice.release_id is not None:
         turns = turns.filter(release_id=choice.release_id)
-    rows = turns.order_by().values(key=_column(choice.by, day_of="finished_at")).annotate(number=Count("pk"))
+    rows = turns.order_by().values(key=_column(choice.by, at=F("finished_at"))).annotate(number=Count("pk"))
     return {row["key"]: row["number"] for row in rows}
 
 
-def _column(by: Breakdown, *, day_of: str) -> Any:
-    """What rows with a release are grouped by: days are those of a column of time, in UTC."""
+def _column(by: Breakdown, *, at: Combinable) -> Any:
+    """What rows with a release are grouped by; `at` is the time of a row, whose days are those of UTC."""
     match by:
         case Breakdown.AGENT:
             return F("release__agent_id")
         case Breakdown.RELEASE:
             return F("release_id")
         case Breakdown.DAY:
-            return TruncDay(day_of, tzinfo=UTC)
+            return TruncDay(at, tzinfo=UTC)
 
 
 def _labels(keys: set[Any], by: Breakdown) -> Mapping[Any, str]:

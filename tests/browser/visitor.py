@@ -114,6 +114,7 @@ class Visitor:
         page = pages[0] if pages else await self.context.new_page()
         for other in pages[1:]:
             await other.close()
+        await page.unroute_all(behavior="ignoreErrors")  # answers of a test's own are for that test only
         await page.goto(f"{self.stack.base}/static/bandstand/shared/favicon.svg")  # none of our scripts runs there
         await page.evaluate("localStorage.clear(); sessionStorage.clear()")
         await page.emulate_media(

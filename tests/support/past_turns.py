@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from agents.models import AgentSession, Step, Turn
+from foundation.ids import derive_id, new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def past_turn(
     steps: Sequence[PastStep] = (),
     **columns: Any,
 ) -> Turn:
-    """A turn that was accepted `seconds` before it ended; `queue` None: it was never claimed."""
+    """A turn that was accepted `seconds` before it ended; `queue` None: it was never claimed. As of every turn, its id
+    says when it was accepted: lists are bounded by it."""
     queued_at = ended_at - timedelta(seconds=seconds)
     session.next_ordinal += 1
     session.save(update_fields=["next_ordinal"])
@@ -51,6 +53,7 @@ def past_turn(
     }
     others = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0), "fingerprint": b""}
     turn = Turn.objects.create(
+        id=derive_id(queued_at, new_id()),
         agent_session=session,
         user_id=session.user_id,
         release_id=session.release_id,

@@ -115,10 +115,11 @@ def test_a_lost_connection_is_replaced_and_nothing_is_written_twice() -> None:
 
 
 def test_a_batch_that_was_written_before_its_reply_was_lost_is_not_written_again() -> None:
-    lines = encode([span(), span()])
+    spans = [span(), span()]
+    lines = encode(spans)
     with writing(SpanBuffer()) as writer:
         writer.stop()
-        writer._batch_days = {now().date()}
+        writer._batch_days = {one.started_at.date() for one in spans}
         for _ in range(2):
             writer._batch, writer._batch_size = lines, 2
             writer._write_batch()
