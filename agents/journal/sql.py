@@ -443,6 +443,8 @@ SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.n
 _MARKED: Mapping[str, Any] = {
     "columns": """,
         fallback = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(fallback)s END,
+        error_retry_at = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL
+                              ELSE %(error_retry_at)s::timestamptz END,
         prompt_hash = %(prompt_hash)s::bytea""",
     "if_cancelled": """(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
 }

@@ -67,6 +67,11 @@ class ModelError(BandstandError):
         self.request_id: str | None = None
 
     @property
+    def retry_at(self) -> datetime | None:
+        """When trying again may help; None: at any time, or never, as its class says."""
+        return None
+
+    @property
     def user_detail(self) -> str:
         """What happened, for the people who chat: whether trying again helps, and when, or whom to tell."""
         if self.error_class is not ErrorClass.RATE_LIMIT:
@@ -142,6 +147,10 @@ class BudgetExceeded(ModelError):
         """`resets_at` is when the budget begins anew; None where that does not help."""
         super().__init__(detail)
         self.resets_at = resets_at
+
+    @property
+    def retry_at(self) -> datetime | None:
+        return self.resets_at
 
     @property
     def user_detail(self) -> str:

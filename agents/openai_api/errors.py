@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -15,6 +16,7 @@ from agents.domain.states import TurnStatus
 from agents.sessions import CompletionResult
 from agents.sessions.errors import BudgetExhausted, HandedOff
 from foundation import strict_json
+from foundation.clock import now
 from foundation.errors import BandstandError, Conflict, InvalidInput, Unavailable
 from foundation.problems import retry_after_header
 from rest.errors import InvalidFields
@@ -62,7 +64,14 @@ class CompletionFailed(BandstandError):
         self.own_code = error_class.code if error_class else reason
         detail = error.get("detail") or (error_class.failure.user_message if error_class else None)
         error_id = error.get("error_id")
-        super().__init__(f"{detail} (error {error_id})" if error_id else detail)
+        super().__init__(
+            f"{detail} (error {error_id})" if error_id else detail,
+            retry_after_seconds=_seconds_until(error.get("retry_at")),
+        )
+
+
+def _seconds_until(moment: str | None) -> float | None:
+    return None if moment is None else max(1.0, (datetime.fromisoformat(moment) - now()).total_seconds())
 
 
 def _decision_path(approval: Mapping[str, Any]) -> str:
@@ -124,7 +133,10 @@ def openai_error_body(error: BandstandError | None) -> dict[str, Any]:
 
 
 def _shape(message: str, status: int, code: str, param: str | None, **more: Any) -> dict[str, Any]:
-    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    if code == ErrorClass.BUDGET_EXCEEDED.code:
+        kind = code  # OpenAI's type, too
+    else:
+        kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "code": code, "param": param, **more}}
 
 

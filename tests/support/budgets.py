@@ -7,10 +7,14 @@ from decimal import Decimal
 
 from django.db import connection
 
+from agents.budgets.budget_index import BudgetIndex
 from agents.budgets.exhausted_budgets import exhausted_budgets
 from agents.budgets.reservations import BudgetRequest
+from agents.budgets.reserver import BudgetReserver
 from agents.domain.budgets import CallPrice
+from agents.engine.ports import Services
 from agents.models import Budget
+from foundation.db_threads import in_db_thread
 
 A_CENT_PER_TOKEN = CallPrice(Decimal(10_000), Decimal(10_000))
 
@@ -47,6 +51,18 @@ def spend(budget: Budget, amount: int | str, *, user_id: int = 0) -> None:
                 "spent": amount,
             },
         )
+
+
+async def with_budgets(services: Services) -> Services:
+    """`services` as those of a runner that knows the present budgets."""
+    index = BudgetIndex()
+
+    def load() -> None:
+        connection.ensure_connection()
+        index.load(connection.connection)
+
+    await in_db_thread(load)
+    return replace(services, budgets=BudgetReserver(index, on_wake=lambda _: None))
 
 
 def hear_of_budgets() -> None:

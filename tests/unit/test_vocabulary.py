@@ -19,8 +19,8 @@ _SHARED_MODULES = {
     "ours in each app, which registers what it declares": "health_checks role_permissions",
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
-        "agents alert_rules alerts api_keys approvals audit bulk_actions channels events feedback groups handoffs me "
-        "memories messages "
+        "agents alert_rules alerts api_keys approvals audit budgets bulk_actions channels events feedback groups "
+        "handoffs me memories messages "
         "notifications recommendations rollups routes runners sessions silences steps turn_schedules turns users "
         "utility_calls"
     ),
@@ -36,6 +36,7 @@ _SHARED_MODULES = {
 }
 _SHARED_CLASSES = {
     "Command": "Django looks for this name",
+    "Refused": "what a ledger says of a call, and a receiver of what it was sent",
     "ToolFailed": "an event, and the error class of the same code",
 }
 

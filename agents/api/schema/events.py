@@ -8,6 +8,7 @@ from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.schema.turns import STREAM, STREAM_EXAMPLE
 from agents.domain.events import EventType, Field, Form, ListOf, OneOf, Shape, payload_fields
 from agents.domain.handoffs import HandoffSource
+from agents.domain.states import WaitReason
 from rest.content_negotiation import EVENT_STREAM
 from rest.schema.json_schema import (
     COUNT,
@@ -116,6 +117,7 @@ COMPONENTS: dict[str, Schema] = {
             "ordinal": WHOLE,
             "priority": ref("Priority"),
             "status": ref("TurnStatus"),
+            "waits_for": or_null(choice(*WaitReason, description="What one that is `waiting` waits for.")),
             "shown": array(ref("Part"), description="What it has shown so far."),
             "approvals": array(ref("ApprovalRequested"), description="Calls that wait until a person agrees."),
             "error": or_null(ref("TurnError")),

@@ -25,7 +25,7 @@ from agents.journal.claims import Claim
 from agents.llm.errors import TransientModelError
 from agents.llm.interface import ReasoningDelta
 from agents.management.demo.loading import load
-from agents.models import AgentSession, Approval, Event, Message, Turn
+from agents.models import AgentSession, Approval, Budget, Event, Message, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
     cancel_turn,
@@ -43,6 +43,7 @@ from foundation.db_threads import in_db_thread
 from memory.enums import MemoryScope
 from memory.ownership import OwnerKey
 from memory.recall import arecall
+from tests.support.budgets import spend, with_budgets
 from tests.support.completions import client, complete
 from tests.support.conversations import (
     FAR_AHEAD,
@@ -167,6 +168,13 @@ async def waits_for_its_model() -> None:
     await run(services)
 
 
+async def is_warned_of_a_budget() -> None:
+    budget = await in_db_thread(Budget.objects.create, subject="everybody", unit="usd", period="month", amount=1_000)
+    await in_db_thread(spend, budget, 850)
+    await begin()
+    await run(await with_budgets(scripted(says("Hello"))[0]))
+
+
 async def asks_for_a_person() -> None:
     await begin(model_chain=["openai:gone"], fallbacks={"order": ["human_handoff"]})
     await run(scripted(says("Hel", TransientModelError()))[0])
@@ -179,6 +187,7 @@ BY_THE_ENGINE: dict[Any, set[EventType]] = {
         EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED,
     },
     recalls: {EventType.MEMORY_RECALLED},
+    is_warned_of_a_budget: {EventType.QUOTA_WARNING},
     fails: {EventType.MESSAGE_COMPLETED, EventType.TURN_FAILED},
     asks_for_a_person: {EventType.HANDOFF_REQUESTED, EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED},
     waits_for_a_person_and_goes_on: {EventType.TURN_WAITING, EventType.TURN_QUEUED, EventType.TURN_STARTED},
