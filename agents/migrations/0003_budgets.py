@@ -251,7 +251,7 @@ class Migration(migrations.Migration):
                         db_default=Decimal("0"),
                         decimal_places=8,
                         default=Decimal("0"),
-                        help_text="What calls have cost beyond what they had reserved, since their providers billed more than they may.",
+                        help_text="What calls have cost beyond what they had reserved.",
                         max_digits=20,
                     ),
                 ),

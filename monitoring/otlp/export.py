@@ -25,7 +25,7 @@ from foundation.ids import lowest_id
 from monitoring.models import TraceExport
 from monitoring.otlp.encoding import count_refused, encode_traces
 from monitoring.otlp.otlp_settings import read_headers
-from monitoring.otlp.receiver import NotSent, Receiver, ReceiverConfig, Refused
+from monitoring.otlp.receiver import ExportRefused, NotSent, Receiver, ReceiverConfig
 from monitoring.otlp.turn_rows import read_traces
 from monitoring.otlp.turn_traces import TraceSpan
 
@@ -133,7 +133,7 @@ async def _send(config: ReceiverConfig, traces: Mapping[UUID, Sequence[TraceSpan
         for message in _messages(list(traces.values())):
             try:
                 await _send_message(receiver, message)
-            except Refused:
+            except ExportRefused:
                 # One of them is at fault: each by itself, so that the others arrive.
                 refused += sum([await _is_refused(receiver, trace) for trace in message])
     finally:
@@ -144,7 +144,7 @@ async def _send(config: ReceiverConfig, traces: Mapping[UUID, Sequence[TraceSpan
 async def _is_refused(receiver: Receiver, trace: Sequence[TraceSpan]) -> bool:
     try:
         await _send_message(receiver, [trace])
-    except Refused as error:
+    except ExportRefused as error:
         log.warning("trace.refused", turn=str(UUID(bytes=trace[0].trace_id)), reason=str(error))
         return True
     return False

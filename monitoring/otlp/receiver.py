@@ -29,7 +29,7 @@ class NotSent(Exception):
         self.retry_seconds = retry_seconds
 
 
-class Refused(Exception):
+class ExportRefused(Exception):
     """The receiver will never take it."""
 
 
@@ -57,7 +57,7 @@ class Receiver:
         await self._client.aclose()
 
     async def send(self, content: bytes) -> bytes:
-        """Send one message and return the body of the answer. Raises `NotSent`, `Refused`. What they say contains
+        """Send one message and return the body of the answer. Raises `NotSent`, `ExportRefused`. What they say contains
         neither headers nor what was sent."""
         try:
             async with asyncio.timeout(SEND_SECONDS):
@@ -74,7 +74,7 @@ class Receiver:
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     if response.status in _BAD_DATA:
-        raise Refused(f"The receiver refuses ({response.status}).")
+        raise ExportRefused(f"The receiver refuses ({response.status}).")
     if not 200 <= response.status < 300:
         raise NotSent(f"The receiver answers {response.status}.", _retry_seconds(response.headers.get("Retry-After")))
     return await response.content.read(MAX_ANSWER_BYTES)

@@ -9,10 +9,11 @@ from django.db import connection
 
 from agents.budgets.budget_index import BudgetIndex
 from agents.budgets.exhausted_budgets import exhausted_budgets
-from agents.budgets.reservations import BudgetRequest
+from agents.budgets.reservations import BudgetRequest, Reserved, report_usage, settle_and_reserve
 from agents.budgets.reserver import BudgetReserver
-from agents.domain.budgets import CallPrice
+from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit, CallPrice
 from agents.engine.ports import Services
+from agents.journal.listen_connection import open_listen_connection
 from agents.models import Budget
 from foundation.db_threads import in_db_thread
 
@@ -35,7 +36,35 @@ def budget_request(user_id: int = 0, **changes: object) -> BudgetRequest:
     return replace(request, **changes)  # type: ignore[arg-type]
 
 
-def spend(budget: Budget, amount: int | str, *, user_id: int = 0) -> None:
+def spend(dollars: Decimal, *, of: Decimal, warn_percent: int = 80) -> Budget:
+    """A budget of everybody and this month, of which so much is used."""
+    budget = Budget.objects.create(
+        subject=BudgetSubject.EVERYBODY,
+        unit=BudgetUnit.USD,
+        period=BudgetPeriod.MONTH,
+        amount=of,
+        warn_percent=warn_percent,
+    )
+    [reply] = settle_and_reserve([budget_request()]).replies
+    assert isinstance(reply, Reserved)
+    assert reply.id is not None
+    report_usage(reply.id, usd=dollars, tokens=None)
+    return budget
+
+
+async def with_budgets(services: Services) -> Services:
+    """`services` that reserve from the budgets that there are."""
+    index = BudgetIndex()
+
+    def load() -> None:
+        with open_listen_connection() as connection:
+            index.load(connection)
+
+    await in_db_thread(load)
+    return replace(services, budgets=BudgetReserver(index, on_wake=lambda _: None))
+
+
+def book_spend(budget: Budget, amount: int | str, *, user_id: int = 0) -> None:
     """Book `amount` in the present window of `budget`; `user_id`: of a budget for each user."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -51,18 +80,6 @@ def spend(budget: Budget, amount: int | str, *, user_id: int = 0) -> None:
                 "spent": amount,
             },
         )
-
-
-async def with_budgets(services: Services) -> Services:
-    """`services` as those of a runner that knows the present budgets."""
-    index = BudgetIndex()
-
-    def load() -> None:
-        connection.ensure_connection()
-        index.load(connection.connection)
-
-    await in_db_thread(load)
-    return replace(services, budgets=BudgetReserver(index, on_wake=lambda _: None))
 
 
 def hear_of_budgets() -> None:

@@ -20,7 +20,19 @@ SETUP = ROOT / "platform" / "bandstand" / "logs.py"
 
 METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
 EVENT = re.compile(r"[a-z]+(?:_[a-z]+)*\.(?:not_)?(?P<verb>[a-z]+)")
-IRREGULAR = {"begun", "broken", "forgotten", "found", "held", "lost", "sent", "taken", "withdrawn", "written"}
+IRREGULAR = {
+    "begun",
+    "broken",
+    "forgotten",
+    "found",
+    "held",
+    "lost",
+    "overdrawn",
+    "sent",
+    "taken",
+    "withdrawn",
+    "written",
+}
 NAMED = re.compile(r"`([a-z_]+)\.([a-z_]+)`")
 
 

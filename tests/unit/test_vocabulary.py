@@ -36,7 +36,6 @@ _SHARED_MODULES = {
 }
 _SHARED_CLASSES = {
     "Command": "Django looks for this name",
-    "Refused": "what a ledger says of a call, and a receiver of what it was sent",
     "ToolFailed": "an event, and the error class of the same code",
 }
 

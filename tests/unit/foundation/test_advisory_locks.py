@@ -1,12 +1,16 @@
-"""Advisory locks: one number each, and one module that takes them."""
+"""Advisory locks: one number each, and two modules that take them."""
 
 import re
 
+from agents.migrations._budget_functions import SETTLE_AND_RESERVE
 from foundation.advisory_locks import AdvisoryLock, LockFamily
 from foundation.job_registry import jobs
 from tests.support.surroundings import ROOT
 
-HOME = ROOT / "platform" / "foundation" / "advisory_locks.py"
+HOMES = (
+    ROOT / "platform" / "foundation" / "advisory_locks.py",
+    ROOT / "agents" / "migrations" / "_budget_functions.py",
+)
 PARTS = ("agents", "memory", "monitoring", "platform", "tests")
 TAKES_ONE = re.compile(r"pg_(?:try_)?advisory")
 
@@ -29,8 +33,12 @@ def test_the_lock_of_a_key_is_the_same_in_every_process() -> None:
     assert LockFamily.RUN_JOB.lock(b"reap lost turns") == 0x6262_3F64_C288_B0C6
 
 
+def test_a_function_of_the_database_takes_the_lock_of_budgets() -> None:
+    assert f"advisory_xact_lock({int(AdvisoryLock.ACCOUNT_BUDGETS)})" in SETTLE_AND_RESERVE
+
+
 def test_nobody_else_takes_an_advisory_lock() -> None:
     modules = [path for part in PARTS for path in (ROOT / part).rglob("*.py")]
-    assert HOME in modules
-    others = [path for path in modules if path != HOME and TAKES_ONE.search(path.read_text(encoding="utf-8"))]
+    assert set(HOMES) < set(modules)
+    others = [path for path in modules if path not in HOMES and TAKES_ONE.search(path.read_text(encoding="utf-8"))]
     assert others == []

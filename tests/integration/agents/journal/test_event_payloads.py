@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from agents.journal.claims import Claim
 from agents.llm.errors import TransientModelError
 from agents.llm.interface import ReasoningDelta
 from agents.management.demo.loading import load
-from agents.models import AgentSession, Approval, Budget, Event, Message, Turn
+from agents.models import AgentSession, Approval, Event, Message, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
     cancel_turn,
@@ -168,16 +169,15 @@ async def waits_for_its_model() -> None:
     await run(services)
 
 
-async def is_warned_of_a_budget() -> None:
-    budget = await in_db_thread(Budget.objects.create, subject="everybody", unit="usd", period="month", amount=1_000)
-    await in_db_thread(spend, budget, 850)
-    await begin()
-    await run(await with_budgets(scripted(says("Hello"))[0]))
-
-
 async def asks_for_a_person() -> None:
     await begin(model_chain=["openai:gone"], fallbacks={"order": ["human_handoff"]})
     await run(scripted(says("Hel", TransientModelError()))[0])
+
+
+async def draws_on_a_budget_of_which_much_is_used() -> None:
+    await in_db_thread(partial(spend, Decimal(20), of=Decimal(1_000), warn_percent=1))
+    await begin()
+    await run(await with_budgets(scripted(says("Hello"))[0]))
 
 
 BY_THE_ENGINE: dict[Any, set[EventType]] = {
@@ -186,8 +186,8 @@ BY_THE_ENGINE: dict[Any, set[EventType]] = {
         EventType.REASONING_DELTA, EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.TOOL_FAILED,
         EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED,
     },
+    draws_on_a_budget_of_which_much_is_used: {EventType.QUOTA_WARNING},
     recalls: {EventType.MEMORY_RECALLED},
-    is_warned_of_a_budget: {EventType.QUOTA_WARNING},
     fails: {EventType.MESSAGE_COMPLETED, EventType.TURN_FAILED},
     asks_for_a_person: {EventType.HANDOFF_REQUESTED, EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED},
     waits_for_a_person_and_goes_on: {EventType.TURN_WAITING, EventType.TURN_QUEUED, EventType.TURN_STARTED},

@@ -24,7 +24,7 @@ from agents.sessions import cancel_turn, retry_turn
 from agents.sessions.errors import BudgetExhausted
 from foundation.clock import now
 from foundation.pg_listener import Wake
-from tests.support.budgets import budget_request, hear_of_budgets, spend
+from tests.support.budgets import book_spend, budget_request, hear_of_budgets
 from tests.support.completions import complete
 from tests.support.conversations import Conversation, conversation
 from tests.support.people import agent, write_draft
@@ -95,9 +95,9 @@ def test_a_turn_knows_the_key_that_asked_for_it_and_a_retry_draws_on_it_too() ->
 
 def test_a_message_is_refused_when_all_is_spent_and_told_when_to_come_again() -> None:
     ada = paid()
-    spend(budget(amount=10), 9)
+    book_spend(budget(amount=10), 9)
     assert refused(ada) is None
-    spend(budget(period="day", amount=10), 10)
+    book_spend(budget(period="day", amount=10), 10)
     error = refused(ada)
     assert error is not None
     assert (error.code, error.retryable) == ("budget_exceeded", False)
@@ -121,7 +121,7 @@ def test_who_has_a_budget_is_refused_and_nobody_else() -> None:
         ("each_user", "Your budget", {}),
     ):
         mine = budget(subject, **own)
-        spend(mine, 10, user_id=user(ada) if subject == "each_user" else 0)
+        book_spend(mine, 10, user_id=user(ada) if subject == "each_user" else 0)
         error = refused(keyed)
         assert error is not None
         assert error.detail.startswith(whose)
@@ -132,8 +132,8 @@ def test_who_has_a_budget_is_refused_and_nobody_else() -> None:
 
 def test_a_budget_for_each_user_gives_way_to_ones_own() -> None:
     ada, bob = paid(), conversation("bob", slug="paid")
-    spend(budget("each_user"), 10, user_id=user(ada))
-    spend(budget("user", 20, user_id=user(ada)), 10)
+    book_spend(budget("each_user"), 10, user_id=user(ada))
+    book_spend(budget("user", 20, user_id=user(ada)), 10)
     assert refused(ada) is None
     Budget.objects.filter(subject="each_user").update(amount=0)
     assert refused(ada) is None
@@ -143,14 +143,14 @@ def test_a_budget_for_each_user_gives_way_to_ones_own() -> None:
 def test_the_budget_of_an_agent_stops_that_agent_only() -> None:
     ada = paid()
     other = conversation("ada", slug="demo")
-    spend(budget("agent", agent_id=ada.row.agent_id), 10)
+    book_spend(budget("agent", agent_id=ada.row.agent_id), 10)
     assert refused(ada) is not None
     assert refused(other) is None
 
 
 def test_an_override_opens_at_once_and_its_end_closes_again() -> None:
     ada, mine = paid(), budget()
-    spend(mine, 10)
+    book_spend(mine, 10)
     Budget.objects.update(override_amount=20, override_until=now() + timedelta(hours=1))
     assert refused(ada) is None
     Budget.objects.update(override_until=now() - timedelta(seconds=1))
@@ -171,14 +171,14 @@ def test_an_override_opens_at_once_and_its_end_closes_again() -> None:
 )
 def test_what_can_be_answered_for_nothing_is_accepted(unit: str, draft: dict[str, Any], passes: bool) -> None:
     ada = paid(**draft)
-    spend(budget(unit=unit), 10)
+    book_spend(budget(unit=unit), 10)
     assert (refused(ada) is None) == passes
 
 
 def test_a_repeat_gets_the_first_outcome_and_a_person_is_told() -> None:
     ada = paid()
     ada.ask(key="first")
-    spend(budget(), 10)
+    book_spend(budget(), 10)
     assert refused(ada, key="first") is None
     assert refused(ada, key="second") is not None
     AgentSession.objects.update(controller="human")
@@ -196,7 +196,7 @@ def test_a_message_that_no_used_up_budget_concerns_costs_no_statement_more() -> 
         return len(queries)
 
     before = statements(ada)
-    spend(budget("user", user_id=user(bob)), 10)
+    book_spend(budget("user", user_id=user(bob)), 10)
     hear_of_budgets()
     assert statements(ada) == before
 

@@ -9,7 +9,7 @@ import pytest
 
 from agents.admin import turn_actions, turns
 from agents.api.schema.turns import COMPONENTS
-from agents.domain import failures
+from agents.domain import budgets, failures
 from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES, ErrorClass, parse_error_class
 from agents.domain.serialization import retry_suggested
 from agents.domain.states import StepStatus, TurnStatus
@@ -34,6 +34,8 @@ PUBLISHED = {
     "bad_request": (502, "bad_request", False),
     "tool_error": (500, "tool_error", False),
     "limit_reached": (500, "limit_reached", False),
+    "budget_exceeded": (429, "insufficient_quota", False),
+    "price_unknown": (502, "price_unknown", False),
     "worker_crashed": (500, "worker_crashed", True),
     "set_aside": (409, "set_aside", False),
     "deadline": (504, "deadline", False),
@@ -42,11 +44,12 @@ PUBLISHED = {
 }
 # States of turns and steps, of which some are called like a class.
 STATES = {*TurnStatus, *StepStatus}
-# The same words in another vocabulary: an operator's act, a provider's mark.
+# The same words in another vocabulary: an operator's act, a provider's mark, why a budget gives nothing.
 ELSEWHERE: dict[str, tuple[ModuleType, ...]] = {
     "set_aside": (turn_actions, turns, bulk_actions),
     "content_filter": (openai_answer, finish_reasons, openai_refusals, vendors_answer),
     "rate_limit": (openai_refusals,),
+    "price_unknown": (budgets,),
 }
 
 

@@ -63,6 +63,7 @@ def test_every_class_is_decided() -> None:
     assert {name for name in ErrorClass if falls_back(name)} == {
         ErrorClass.TRANSIENT, ErrorClass.RATE_LIMIT, ErrorClass.CONTEXT_LENGTH, ErrorClass.EMPTY_ANSWER,
         ErrorClass.AUTH, ErrorClass.BAD_REQUEST, ErrorClass.UNKNOWN,
+        ErrorClass.BUDGET_EXCEEDED, ErrorClass.PRICE_UNKNOWN,
     }  # fmt: skip
 
 
