@@ -18,6 +18,7 @@ import psycopg
 import structlog
 
 from agents.budgets.reservations import BUDGETS_CHANNEL, WAITING_PAYLOAD
+from agents.budgets.window_sql import PRESENT_PERIOD
 from agents.domain.budgets import BudgetSubject, BudgetUnit
 from foundation.pg_listener import Wake
 
@@ -30,7 +31,7 @@ _LEAST_PAUSE_SECONDS: Final = 1.0
 
 # A budget for each user does not count for users with one of their own of the same unit and period. One that allows
 # nothing is used up for all others, whether they have a window or not.
-_READ: Final = """
+_READ: Final = f"""
 SELECT b.subject, b.unit, p.ends_at, b.user_id, b.agent_id, b.api_key_id, w.counted_user, p.amount,
        CASE WHEN b.subject = 'group'
             THEN ARRAY(SELECT m.user_id FROM accounts_user_groups m WHERE m.group_id = b.group_id) END,
@@ -38,19 +39,14 @@ SELECT b.subject, b.unit, p.ends_at, b.user_id, b.agent_id, b.api_key_id, w.coun
             THEN ARRAY(SELECT o.user_id FROM agents_budget o
                        WHERE o.subject = 'user' AND o.unit = b.unit AND o.period = b.period) END
 FROM agents_budget b
-CROSS JOIN LATERAL (
-    SELECT date_trunc(b.period, now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS starts_at,
-           (date_trunc(b.period, now() AT TIME ZONE 'UTC') + ('1 ' || b.period)::interval) AT TIME ZONE 'UTC'
-               AS ends_at,
-           CASE WHEN b.override_until > now() THEN b.override_amount ELSE b.amount END AS amount
-) p
+{PRESENT_PERIOD}
 LEFT JOIN agents_budgetwindow w ON w.budget_id = b.id AND w.starts_at = p.starts_at
      AND (b.subject <> 'each_user' OR p.amount > 0)
 WHERE coalesce(w.spent, 0) >= p.amount
   AND NOT (b.subject = 'each_user' AND EXISTS (
       SELECT FROM agents_budget o
       WHERE o.subject = 'user' AND o.user_id = w.counted_user AND o.unit = b.unit AND o.period = b.period))
-"""
+"""  # noqa: S608 - put together from a constant
 
 
 @dataclass(frozen=True, slots=True)
