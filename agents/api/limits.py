@@ -52,7 +52,7 @@ def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
                 _connections_limit(key_id) or None, ConnectionSlot.objects.of_holder(user_id, key_id).count()
             ),
         },
-        budgets=remaining_budgets(user_id=user_id, key_id=key_id),
+        budgets=remaining_budgets(user_id=user_id, key_id=key_id, all_agents=True),
     )
 
 

@@ -51,16 +51,14 @@ def _budget(budget: RemainingBudget) -> dict[str, Any]:
         "name": budget.name,
         "unit": budget.unit.value,
         "per": budget.period.value,
-        "limit": _amount(budget.unit, budget.amount),
-        "remaining": _amount(budget.unit, budget.remaining),
+        "limit": _amount(budget.unit, budget.amount) if budget.is_own else None,
+        "remaining": _amount(budget.unit, budget.unspent) if budget.is_own else None,
         "used_percent": budget.used_percent,
         "resets_at": moment(budget.resets_at),
     }
 
 
-def _amount(unit: BudgetUnit, amount: Decimal | None) -> str | int | None:
-    if amount is None:
-        return None
+def _amount(unit: BudgetUnit, amount: Decimal) -> str | int | None:
     return format_usd(amount) if unit is BudgetUnit.USD else int(amount)
 
 

@@ -18,6 +18,11 @@ class BudgetSubject(StrEnum):
     AGENT = "agent"
     KEY = "key"
 
+    @property
+    def label(self) -> str:
+        """As people read it."""
+        return "API key" if self is BudgetSubject.KEY else self.value.replace("_", " ")
+
 
 class BudgetUnit(StrEnum):
     USD = "usd"

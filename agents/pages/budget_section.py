@@ -35,12 +35,13 @@ class BudgetLine:
 
 def build_budget_section(user_id: int) -> list[BudgetLine] | None:
     """The budgets of a user, those of the user's keys among them; None where there is none."""
-    return [_describe(budget) for budget in remaining_budgets(user_id=user_id, with_keys=True)] or None
+    budgets = remaining_budgets(user_id=user_id, all_keys=True, all_agents=True)
+    return [_describe(budget) for budget in budgets] or None
 
 
 def quota_warning(user_id: int) -> dict[str, Any] | None:
     """What the event `quota.warning` would say of the budget of which most is used, if users are to be warned of it."""
-    low = [budget for budget in remaining_budgets(user_id=user_id) if budget.is_low]
+    low = [budget for budget in remaining_budgets(user_id=user_id, all_agents=True) if budget.is_low]
     if not low:
         return None
     budget = max(low, key=lambda budget: (budget.used_percent, budget.resets_at))
@@ -49,7 +50,7 @@ def quota_warning(user_id: int) -> dict[str, Any] | None:
         "subject": budget.subject.value,
         "unit": budget.unit.value,
         "period": budget.period.value,
-        "used_percent": budget.used_percent,
+        "used_percent": min(100, budget.used_percent),
         "resets_at": moment(budget.resets_at),
     }
 
@@ -59,9 +60,9 @@ def _describe(budget: RemainingBudget) -> BudgetLine:
 
 
 def _left(budget: RemainingBudget) -> str:
-    if budget.remaining is None or budget.amount is None:
-        return f"{100 - budget.used_percent} % left"
+    if not budget.is_own:
+        return f"{max(0, 100 - budget.used_percent)} % left"
     if budget.unit is BudgetUnit.TOKENS:
-        return f"{budget.remaining:,.0f} of {budget.amount:,.0f} tokens left"
+        return f"{budget.unspent:,.0f} of {budget.amount:,.0f} tokens left"
     # Rounded down: nobody is told of a cent that is not there.
-    return f"${budget.remaining.quantize(_CENT, ROUND_DOWN):,} of ${budget.amount.quantize(_CENT):,} left"
+    return f"${budget.unspent.quantize(_CENT, ROUND_DOWN):,} of ${budget.amount.quantize(_CENT):,} left"

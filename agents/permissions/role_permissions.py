@@ -24,6 +24,11 @@ ANSWER_HANDOFF: Final = "agents.answer_handoff"
 GRANT_APPROVAL: Final = "agents.grant_approvalpass"
 VIEW_APPROVAL: Final = "agents.view_approval"
 VIEW_HANDOFF: Final = "agents.view_handoff"
+VIEW_BUDGET: Final = "agents.view_budget"
+ADD_BUDGET: Final = "agents.add_budget"
+CHANGE_BUDGET: Final = "agents.change_budget"
+DELETE_BUDGET: Final = "agents.delete_budget"
+OVERRIDE_BUDGET: Final = "agents.override_budget"
 # Notes are for operators, not for whoever may read a transcript.
 VIEW_NOTE: Final = "agents.view_handoffnote"
 
@@ -50,6 +55,10 @@ def declare() -> None:
                 VIEW_APPROVAL,
                 VIEW_HANDOFF,
                 "agents.view_approvalpass",
+                VIEW_BUDGET,
+                "agents.view_budgetreservation",
+                "agents.view_budgetwindow",
+                "agents.view_modelprice",
             },
             Role.OPERATOR: {
                 CANCEL_TURN,
@@ -64,6 +73,6 @@ def declare() -> None:
                 VIEW_NOTE,
             },
             Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
-            Role.OWNER: {GRANT_APPROVAL},
+            Role.OWNER: {GRANT_APPROVAL, ADD_BUDGET, CHANGE_BUDGET, DELETE_BUDGET, OVERRIDE_BUDGET},
         }
     )

@@ -46,7 +46,7 @@ COMPONENTS = {
         {
             "budget": ID,
             "subject": choice(*BudgetSubject, description="Whose calls draw on it."),
-            "name": described(TEXT, "Of its group, agent or API key; empty for others."),
+            "name": described(TEXT, "Of its user, group, agent or API key; empty for others."),
             "unit": choice(*BudgetUnit),
             "per": choice(*BudgetPeriod, description="How often it begins anew."),
             "limit": described(

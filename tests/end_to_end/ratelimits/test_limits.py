@@ -296,7 +296,7 @@ async def test_one_can_ask_what_remains(owner: Owner) -> None:
     [left] = (await rest.get("me/limits")).json()["spend"]
     assert left.pop("resets_at") > body["rates"]["messages"]["resets_at"]
     assert left == {
-        "budget": str(mine.pk), "subject": "user", "name": "", "unit": "usd", "per": "day", "limit": "10.00000000",
+        "budget": str(mine.pk), "subject": "user", "name": "ada", "unit": "usd", "per": "day", "limit": "10.00000000",
         "remaining": "7.50000000", "used_percent": 25,
     }  # fmt: skip
     assert set(body["rates"]) == {"messages", "messages_key", "stored_kilobytes"}

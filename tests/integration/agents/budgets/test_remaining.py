@@ -25,7 +25,10 @@ def budget(subject: str, amount: int = 10, **more: object) -> Budget:
 
 
 def shown(budgets: list[RemainingBudget]) -> list[tuple[str, str, Decimal | None, int, bool, bool]]:
-    return [(one.subject, one.name, one.remaining, one.used_percent, one.is_low, one.is_exhausted) for one in budgets]
+    return [
+        (one.subject, one.name, one.unspent if one.is_own else None, one.used_percent, one.is_low, one.is_exhausted)
+        for one in budgets
+    ]
 
 
 def test_amounts_are_shown_of_ones_own_budgets_and_shares_of_all_others() -> None:
@@ -42,18 +45,22 @@ def test_amounts_are_shown_of_ones_own_budgets_and_shares_of_all_others() -> Non
     budget("group", group=staff)
     budget("agent", agent=agent("secret", groups=[staff]))
     shared = [
-        ("group", "authors", None, 100, True, True),
+        ("group", "authors", None, 120, True, True),
         ("agent", "Demo", None, 10, False, False),
         ("everybody", "", None, 85, True, False),
     ]
     with CaptureQueriesContext(connection) as queries:
-        mine = remaining_budgets(user_id=ada.pk)
+        mine = remaining_budgets(user_id=ada.pk, all_agents=True)
     assert len(queries) == 1
-    assert shown(mine) == [("user", "", Decimal(7), 30, False, False), *shared]
-    with_key = remaining_budgets(user_id=ada.pk, key_id=key.pk)
+    assert shown(mine) == [("user", "ada", Decimal(7), 30, False, False), *shared]
+    with_key = remaining_budgets(user_id=ada.pk, key_id=key.pk, all_agents=True)
     assert shown(with_key) == [shown(mine)[0], ("key", "report", Decimal(0), 100, True, True), *shared]
-    assert remaining_budgets(user_id=ada.pk, with_keys=True) == with_key
-    assert [one[0] for one in shown(remaining_budgets(user_id=bob.pk, key_id=None))] == ["user", "agent", "everybody"]
+    assert remaining_budgets(user_id=ada.pk, all_keys=True, all_agents=True) == with_key
+    assert [one[0] for one in shown(remaining_budgets(user_id=bob.pk, all_agents=True))] == [
+        "user",
+        "agent",
+        "everybody",
+    ]
 
 
 def test_a_budget_for_each_user_is_ones_own_until_one_has_another() -> None:
