@@ -184,4 +184,6 @@ def error_frame(error: BandstandError, *, ref: str | None = None) -> Shape:
     }
     if error.retry_after_seconds is not None:
         shape["retry_after_ms"] = round(error.retry_after_seconds * 1000)
+    if (resets_at := error.context.get("resets_at")) is not None:
+        shape["resets_at"] = moment(resets_at)
     return shape

@@ -156,8 +156,9 @@ COMPONENTS: dict[str, Schema] = {
             "ref": or_null(described(TEXT, "Over the websocket: your id of the frame that it answers.")),
             "retryable": described(YES_OR_NO, "Whether to come back, with `Last-Event-ID`."),
             "retry_after_ms": described(COUNT, "So long, at least, wait before that."),
+            "resets_at": described(MOMENT, "Of a budget that is used up: when it begins anew."),
         },
-        optional=("retry_after_ms",),
+        optional=("retry_after_ms", "resets_at"),
         description="Why a stream ended before its time: the last event, `event: error`, without an id.",
     ),
     "EventPage": page_schema(

@@ -338,6 +338,7 @@ async def test_a_budget_that_is_used_up_refuses_messages_over_every_interface(ow
     assert abs(int(answer["Retry-After"]) - body["retry_after"]) <= 1
     assert (refused["type"], refused["code"], refused["ref"]) == ("error", "budget_exceeded", "m1")
     assert not refused["retryable"]
+    assert refused["resets_at"] == body["resets_at"]
     assert abs(refused["retry_after_ms"] / 1000 - body["retry_after"]) < 60
     completion = {"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     told = await AsyncClient().post("/v1/chat/completions", completion, JSON, headers=bearer(owner.key))
