@@ -18,8 +18,10 @@ from django.db import connection
 
 from agents.domain.budgets import LEAST_OUTPUT_TOKENS, CallPrice, RefusalReason, ReservationStatus
 
-# NOTIFY on it: a budget has changed, or (payload "waiting") a turn begins to wait for money.
+# NOTIFY on it: a budget has changed, or (with these payloads) a turn begins to wait for money, or a budget is used up.
 BUDGETS_CHANNEL: Final = "bandstand_budgets"
+WAITING_PAYLOAD: Final = "waiting"
+EXHAUSTED_PAYLOAD: Final = "exhausted"
 
 # For calls that have a row of their own the lease matters only if that row is never written.
 LEASE_SECONDS: Final = 24 * 3600.0

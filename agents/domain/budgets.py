@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -72,6 +73,23 @@ FREE_CALL = CallPrice(Decimal(0), Decimal(0))
 WARN_PERCENT = 80
 # What an answer may be shortened to, in tokens, where money is short, unless a release says otherwise.
 LEAST_OUTPUT_TOKENS = 32
+
+
+_WHOSE = {
+    BudgetSubject.EVERYBODY: "The budget of this service",
+    BudgetSubject.EACH_USER: "Your budget",
+    BudgetSubject.USER: "Your budget",
+    BudgetSubject.GROUP: "The budget of your group",
+    BudgetSubject.AGENT: "The budget of this agent",
+    BudgetSubject.KEY: "The budget of this API key",
+}
+
+
+def describe_exhausted(resets_at: datetime | None, subject: BudgetSubject | None = None) -> str:
+    """What users read of a budget that is used up: whose it is, if that is known, and when it begins anew."""
+    whose = _WHOSE[subject] if subject else "The budget for this"
+    again = f" It begins anew on {resets_at:%Y-%m-%d} at {resets_at:%H:%M} UTC." if resets_at else ""
+    return f"{whose} is used up.{again}"
 
 
 class RefusalReason(StrEnum):

@@ -7,6 +7,7 @@ from datetime import datetime
 from math import ceil, isnan
 from typing import Any, ClassVar
 
+from agents.domain.budgets import describe_exhausted
 from agents.domain.failures import ErrorClass, Recovery
 from foundation.durations import duration
 from foundation.errors import BandstandError
@@ -64,6 +65,11 @@ class ModelError(BandstandError):
         self.provider_code = provider_code
         self.status = status
         self.request_id: str | None = None
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When trying again may help; None: at any time, or never, as its class says."""
+        return None
 
     @property
     def user_detail(self) -> str:
@@ -143,11 +149,13 @@ class BudgetExceeded(ModelError):
         self.resets_at = resets_at
 
     @property
+    def retry_at(self) -> datetime | None:
+        return self.resets_at
+
+    @property
     def user_detail(self) -> str:
         """That it is used up, and when it begins anew."""
-        if self.resets_at is None:
-            return self.user_message
-        return f"{self.user_message} It begins anew on {self.resets_at:%Y-%m-%d} at {self.resets_at:%H:%M} UTC."
+        return describe_exhausted(self.resets_at)
 
 
 class PriceUnknown(ModelError):

@@ -37,6 +37,11 @@ class Migration(migrations.Migration):
             name="api_key_id",
             field=models.UUIDField(help_text="The API key that asked, if any.", null=True),
         ),
+        migrations.AddField(
+            model_name="turn",
+            name="error_retry_at",
+            field=models.DateTimeField(help_text="When trying again may help; null: at any time, or never.", null=True),
+        ),
         migrations.CreateModel(
             name="Budget",
             fields=[

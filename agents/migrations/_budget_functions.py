@@ -48,6 +48,7 @@ DECLARE
     new_id bigint;
     new_status text;
     is_waiting bool := false;
+    is_exhausted bool;
 BEGIN
     PERFORM pg_advisory_xact_lock(7088947288457871372);
     at := clock_timestamp();
@@ -94,6 +95,7 @@ BEGIN
         SET spent = v.spent + m.spent, reserved = greatest(0, v.reserved - m.reserved),
             overdraft = v.overdraft + m.overdraft
         FROM moved m WHERE v.id = m.id
+        RETURNING v.budget_id, v.spent, m.spent AS added
     ), ratios AS (
         INSERT INTO agents_tokenratio AS o (route, ratio, extra_tokens)
         SELECT d.route, max(d.input::float8 / d.estimated), greatest(0, max(d.input - d.bytes))
@@ -106,7 +108,15 @@ BEGIN
         SET status = d.status, settled_usd = d.settled_usd, settled_tokens = d.settled_tokens, settled_at = at
         FROM priced d WHERE r.id = d.id
     )
-    SELECT count(*) INTO overdrawn FROM moved WHERE overdraft > 0;
+    SELECT (SELECT count(*) FROM moved WHERE overdraft > 0),
+           EXISTS (SELECT FROM changed c JOIN agents_budget g ON g.id = c.budget_id
+                   CROSS JOIN LATERAL (
+                       SELECT CASE WHEN g.override_until > at THEN g.override_amount ELSE g.amount END AS amount) a
+                   WHERE c.spent >= a.amount AND c.spent - c.added < a.amount)
+    INTO overdrawn, is_exhausted;
+    IF is_exhausted THEN
+        PERFORM pg_notify('bandstand_budgets', 'exhausted');
+    END IF;
 
     DELETE FROM agents_budgetreservation r
     WHERE r.status = 'waiting' AND NOT EXISTS (
