@@ -422,5 +422,32 @@ class Migration(migrations.Migration):
                 name="budget_window_not_negative",
             ),
         ),
+        migrations.CreateModel(
+            name="UsageRollup",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(help_text="When the day begins.")),
+                ("agent_id", models.UUIDField()),
+                ("release_id", models.UUIDField()),
+                ("user_id", models.IntegerField()),
+                ("purpose", models.CharField(max_length=40)),
+                ("calls", models.IntegerField(help_text="Turns that ended, or calls.")),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cost_usd", models.DecimalField(decimal_places=8, max_digits=20)),
+                ("cost_unknown", models.IntegerField(help_text="Turns or calls whose cost nobody knows.")),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("at", "agent_id", "release_id", "user_id", "purpose"), name="usage_rollup_unique"
+                    )
+                ],
+            },
+        ),
+        migrations.RunSQL(
+            "ALTER TABLE agents_usagerollup SET (fillfactor = 70)",
+            "ALTER TABLE agents_usagerollup RESET (fillfactor)",
+        ),
         migrations.RunSQL(SETTLE_AND_RESERVE, SETTLE_AND_RESERVE_BACK),
     ]
