@@ -199,6 +199,11 @@ class Migration(migrations.Migration):
                         name="reservation_open",
                     ),
                     models.Index(
+                        condition=models.Q(("reported_at__isnull", False), ("status", "unconfirmed")),
+                        fields=["id"],
+                        name="reservation_reported_late",
+                    ),
+                    models.Index(
                         condition=models.Q(("turn_id__isnull", False)),
                         fields=["turn_id", "step"],
                         name="reservation_of_turn",
