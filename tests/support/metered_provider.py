@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from agents.budgets.budget_index import BudgetIndex
 from agents.domain.backoff import Backoff
 from agents.domain.fallback import Policy
 from agents.engine.ports import Services
@@ -17,6 +16,7 @@ from agents.llm.gateway import GatewayConfig
 from agents.llm.model_catalog import Rates
 from agents.routing.guard_settings import GuardSettings, RouteFigures
 from agents.runner.wiring import open_services
+from foundation.pg_listener import RowListener
 from tests.provider import Provider
 
 # Dollars per million tokens.
@@ -47,9 +47,9 @@ class Meter:
         """The settings of the answer to `body`, which is counted as if it will be read to its end."""
         asked = sum(len(str(message.get("content") or "")) // 4 + 4 for message in body["messages"]) + 3
         bound = body.get("max_completion_tokens", body.get("max_tokens"))
-        tokens = int(self.answer_tokens or bound)
+        tokens = int(self.answer_tokens or bound or 0)
         if bound is not None and not self.ignores_bound:
-            tokens = min(tokens, int(bound))
+            tokens = min(tokens, int(bound or 0))
         self.spent += (asked * INPUT + tokens * OUTPUT) / 1_000_000
         self.tokens += asked + tokens
         return {"tokens": tokens, "input_tokens": asked, "finish": "length" if tokens == bound else "stop"}
@@ -58,7 +58,7 @@ class Meter:
 @asynccontextmanager
 async def budgeted(
     provider: Provider, data_dir: Path, *, prices: dict[str, Rates] | None = None
-) -> AsyncIterator[tuple[Services, BudgetIndex]]:
+) -> AsyncIterator[tuple[Services, Sequence[RowListener]]]:
     """The services of a runner whose models stand behind `provider`, at its prices."""
     config = GatewayConfig(
         openai_api_key="sk-test",
@@ -74,5 +74,5 @@ async def budgeted(
         guard=GuardSettings(),
         figures=RouteFigures(slow_seconds=60, probe_seconds=15),
         pepper="pepper",
-    ) as (services, _, index):
-        yield services, index
+    ) as (services, _, listeners):
+        yield services, listeners

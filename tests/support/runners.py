@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agents.engine.ports import Services
-from agents.runner.process import RowListener, RunnerProcess, RunnerSettings
+from agents.runner.process import RunnerProcess, RunnerSettings
 from foundation.db_threads import in_db_thread
+from foundation.pg_listener import RowListener
 from tests.chaos.waiting import until
 from tests.support.conversations import Conversation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from accounts.actor import Actor
-from agents.budgets.budget_index import BudgetIndex
 from agents.budgets.reservations import settle_and_reserve
 from agents.domain.budgets import OPEN_RESERVATIONS, BudgetSubject, BudgetUnit
 from agents.engine.ports import Services
 from agents.models import Budget, BudgetReservation, BudgetWindow, Turn
 from agents.releases import publish
 from foundation.db_threads import in_db_thread
+from foundation.pg_listener import RowListener
 from tests.chaos.waiting import until
 from tests.provider import Provider
 from tests.provider.fixture import provider  # noqa: F401
@@ -72,8 +73,8 @@ def _status_counts() -> Counter[tuple[str, str]]:
     return Counter(Turn.objects.values_list("status", "error_class"))
 
 
-async def _answer(services: Services, index: BudgetIndex) -> None:
-    async with serving(services, [index], concurrency=TURNS, running_per_user=TURNS):
+async def _answer(services: Services, listeners: Sequence[RowListener]) -> None:
+    async with serving(services, listeners, concurrency=TURNS, running_per_user=TURNS):
         await until(lambda: in_db_thread(_all_have_ended), seconds=30, what="the end of all turns")
 
 
@@ -85,10 +86,10 @@ async def test_money_for_ten_answers_at_least_nine_of_fifty(
 ) -> None:
     meter = Meter(provider, shape.answer_tokens)
     await in_db_thread(_publish, 400)
-    async with budgeted(provider, tmp_path) as (services, index):
+    async with budgeted(provider, tmp_path) as (services, listeners):
         # What one costs, by the provider's count.
         await in_db_thread(_ask, shape, 1)
-        await _answer(services, index)
+        await _answer(services, listeners)
         usd, tokens = meter.take()
         one = usd if shape.unit is BudgetUnit.USD else Decimal(tokens)
         owners = 2 if shape.subject is BudgetSubject.EACH_USER else 1
@@ -100,7 +101,7 @@ async def test_money_for_ten_answers_at_least_nine_of_fifty(
             amount=one * AFFORDABLE / owners,
         )
         await in_db_thread(_ask, shape, TURNS)
-        await _answer(services, index)
+        await _answer(services, listeners)
     spent = meter.spent if shape.unit is BudgetUnit.USD else Decimal(meter.tokens)
     counts = await in_db_thread(_status_counts)
     answered = counts.pop(("completed", "")) - 1
