@@ -47,7 +47,7 @@ class Meter:
         """The settings of the answer to `body`, which is counted as if it will be read to its end."""
         asked = sum(len(str(message.get("content") or "")) // 4 + 4 for message in body["messages"]) + 3
         bound = body.get("max_completion_tokens", body.get("max_tokens"))
-        tokens = int(self.answer_tokens or bound)
+        tokens = self.answer_tokens if self.answer_tokens is not None else int(bound or 0)
         if bound is not None and not self.ignores_bound:
             tokens = min(tokens, int(bound))
         self.spent += (asked * INPUT + tokens * OUTPUT) / 1_000_000
