@@ -176,6 +176,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("approval", "approval", "admin:agents_approval_change"),
             AuditTarget("approvalpass", "approval pass", "admin:agents_approvalpass_change"),
             AuditTarget("budget", "budget", "admin:agents_budget_change"),
+            AuditTarget("modelprice", "price", "admin:agents_modelprice_change"),
             AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
             AuditTarget("turnschedule", "turn schedule", "admin:agents_turnschedule_change"),
             AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
@@ -217,6 +218,7 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Operations", 3, "Budgets", "agents.budget", "savings"),
+            Entry("Operations", 5, "Prices", "agents.modelprice", "sell"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
         registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS, *people_checks.CHECKS)
