@@ -143,6 +143,7 @@ class AgentsConfig(AppConfig):
     verbose_name = "Agents"
 
     def ready(self) -> None:
+        from accounts.account_sections import AccountSection, register_account_section
         from accounts.audit import AuditTarget, register_audit_targets
         from accounts.groups import register_group_guard
         from accounts.permissions import register_relation_rights
@@ -150,6 +151,7 @@ class AgentsConfig(AppConfig):
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
         from agents.llm.embedding_ledger import EmbeddingLedger
+        from agents.pages import budget_section
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
         from agents.permissions.transcripts import group_rights
@@ -167,6 +169,7 @@ class AgentsConfig(AppConfig):
         register_group_guard(refuse_if_agents_need)
         register_relation_rights(group_rights)
         register_unattended_work("schedule", count_active_schedules)
+        register_account_section(AccountSection(budget_section.TEMPLATE, budget_section.build_budget_section))
         register_audit_targets(
             AuditTarget("agent", "agent", "admin:agents_agent_change"),
             # A draft has its agent's id and page.
