@@ -106,6 +106,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         ),
     },
     "accounts.outgoingemail": {"see": OWNER},
+    "agents.modelprice": {"see": CONSOLE, "add": OWNER, "remove": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.routehealth": {
         "see": CONSOLE, "force-open": OPERATORS, "force-closed": OPERATORS, "release": OPERATORS,
