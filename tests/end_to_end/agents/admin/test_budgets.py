@@ -16,7 +16,7 @@ from agents.models import Budget
 from foundation.clock import now
 from tests.support.budgets import budget_request
 from tests.support.consoles import client_of
-from tests.support.people import person
+from tests.support.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
@@ -87,7 +87,34 @@ def test_others_see_what_is_spent_and_change_nothing() -> None:
         assert words in row
     page = vera.get(f"{LIST}{budget.pk}/change/").text
     assert "Owners change budgets." in page
-    assert "Who has used most of it now" in page
+    assert "Who has spent most of it now" in page
     assert vera.get(ADD).status_code == 403
     for action in ("override", "end-override", "remove"):
         assert vera.post(f"{LIST}{budget.pk}/{action}/", {"confirm": "1"}).status_code == 403
+
+
+def test_the_page_of_what_several_share_says_who_spent_most() -> None:
+    ada, bob, system = person("ada"), person("bob"), Actor.system("tests")
+    everybody = BudgetTarget(BudgetSubject.EVERYBODY)
+    budget = set_budget(system, everybody, unit=BudgetUnit.TOKENS, period=BudgetPeriod.MONTH, amount=Decimal(10_000))
+    requests = [budget_request(ada.pk), budget_request(bob.pk), budget_request(bob.pk)]
+    for reply in settle_and_reserve(requests).replies:
+        assert isinstance(reply, Reserved)
+        assert reply.id is not None
+        report_usage(reply.id, usd=None, tokens=100)
+    settle_and_reserve()
+    page = client_of("olga", Role.OWNER).get(f"{LIST}{budget.pk}/change/")
+    assert [(name, spent) for name, _, spent in page.context["users"]] == [("bob", "200 tokens"), ("ada", "100 tokens")]
+    [(_, users, spent, reserved, overdraft)] = page.context["windows"]
+    assert (users, spent, reserved, overdraft) == ("1", "300 tokens", "0 tokens", "0 tokens")
+
+
+@pytest.mark.parametrize("name", ["helper", "Helper"])
+def test_an_agent_is_named_by_its_slug_or_its_name(name: str) -> None:
+    helper = agent("helper")
+    olga = client_of("olga", Role.OWNER)
+    page = olga.get(ADD)
+    assert ("helper", "agent Helper") in list(page.context["form"].suggestions())
+    olga.post(ADD, {**NEW, "subject": "agent", "name": name, "unit": "tokens", "amount": "1000000"})
+    assert Budget.objects.get().agent == helper
+    assert "1,000,000 tokens per day" in olga.get(LIST).text
