@@ -48,7 +48,7 @@ class BudgetForm(AuditedFormMixin, forms.Form):
         help_text="The name of the user, the group or the agent, or the prefix of the API key. Empty for everybody "
         "and for each user.",
     )
-    amount = forms.DecimalField(label="Amount", widget=TextInput({"inputmode": "decimal"}))
+    amount = forms.DecimalField(label="Amount", min_value=0, widget=TextInput({"inputmode": "decimal"}))
     unit = forms.ChoiceField(
         label="Of", choices=[("usd", "US dollars"), ("tokens", "tokens, read and written")], widget=Select
     )
@@ -71,6 +71,7 @@ class BudgetForm(AuditedFormMixin, forms.Form):
     def __init__(self, data: Any = None, *, budget: Budget | None = None) -> None:
         super().__init__(data, initial=None if budget is None else _values(budget))
         self.budget = budget
+        self._target: BudgetTarget | None = None
         if budget is not None:
             for name in ("subject", "name", "unit", "period"):
                 del self.fields[name]
@@ -86,26 +87,42 @@ class BudgetForm(AuditedFormMixin, forms.Form):
         return _values(row)
 
     def clean(self) -> dict[str, Any]:
+        try:
+            self._target = self._read_target()
+        except InvalidInput as error:
+            self.add_error("name", error.detail)
         self.refuse_stale()
         return self.cleaned_data
 
+    @property
     def target(self) -> BudgetTarget:
-        """Whom it is for. Raises `InvalidInput` with a pointer to the name."""
+        """Whom a valid form is for."""
+        assert self._target is not None, "the form is invalid"
+        return self._target
+
+    @property
+    def kind(self) -> list[forms.BoundField]:
+        """The fields that stand beside each other."""
+        return [self[name] for name in ("amount", "unit", "period") if name in self.fields]
+
+    def _read_target(self) -> BudgetTarget | None:
         if self.budget is not None:
             row = self.budget
             return BudgetTarget(BudgetSubject(row.subject), row.user_id, row.group_id, row.agent_id, row.api_key_id)
+        if not {"subject", "name"} <= self.cleaned_data.keys():
+            return None
         subject, name = BudgetSubject(self.cleaned_data["subject"]), self.cleaned_data["name"].strip()
         if subject in (BudgetSubject.EVERYBODY, BudgetSubject.EACH_USER):
             if name:
-                raise InvalidInput("Leave this empty for everybody and for each user.", pointer="/name")
+                raise InvalidInput("Leave this empty for everybody and for each user.")
             return BudgetTarget(subject)
         column, rows = _rows_named(subject, name)
         keys = list(rows.values_list("pk", flat=True)[:2])
         if not keys:
-            raise InvalidInput(f"There is no {subject.label} called {name!r}.", pointer="/name")
+            raise InvalidInput(f"There is no {subject.label} called {name!r}." if name else f"Which {subject.label}?")
         if len(keys) > 1:
             unique = "slug" if subject is BudgetSubject.AGENT else "prefix"
-            raise InvalidInput(f"Several are called {name!r}: write the {unique}.", pointer="/name")
+            raise InvalidInput(f"Several are called {name!r}: write the {unique}.")
         return BudgetTarget(subject, **{column: keys[0]})
 
     def suggestions(self) -> Iterator[tuple[str, str]]:
@@ -126,7 +143,7 @@ class BudgetForm(AuditedFormMixin, forms.Form):
 class OverrideForm(forms.Form):
     """Another amount for a time."""
 
-    amount = forms.DecimalField(label="Amount until then", widget=TextInput({"inputmode": "decimal"}))
+    amount = forms.DecimalField(label="Amount until then", min_value=0, widget=TextInput({"inputmode": "decimal"}))
     seconds = forms.TypedChoiceField(label="For", choices=_DURATIONS, coerce=int, widget=Select, initial=86_400)
     reason = forms.CharField(label="Why", max_length=MAX_REASON, widget=TextInput, help_text="It is recorded.")
 

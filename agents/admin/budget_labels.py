@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.db.models import DateTimeField, F, Func, OuterRef, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast, JSONObject, Now
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from agents.domain.budgets import BudgetSubject, BudgetUnit
 from agents.models import Budget, BudgetWindow
@@ -21,6 +21,8 @@ from foundation.clock import now
 _ENDS_AT: Final = (
     "((date_trunc(%(expressions)s, now() AT TIME ZONE 'UTC') + ('1 ' || %(expressions)s)::interval) AT TIME ZONE 'UTC')"
 )
+_STATES: Final = {"bad": "used up", "warn": "nearly used up", "": "in bounds"}
+_MOST_OF_ONE: Final = mark_safe("<small>most by one user</small>")
 _AMOUNTS: Final = ("spent", "reserved", "overdraft")
 
 
@@ -103,34 +105,51 @@ def format_per_period(amount: Decimal, budget: Budget) -> str:
     return f"{format_amount(amount, budget.unit)} per {budget.period}"
 
 
+def format_number(amount: Decimal, unit: str) -> str:
+    """As `format_amount`, without the word: where the unit is beside it."""
+    return format_amount(amount, unit).removesuffix(" tokens")
+
+
 def usage_bar(budget: Any) -> SafeString:
     """What is spent, with a bar."""
     window = present_window(budget)
     return format_html(
         '<span class="bs-budget"><span class="bs-budget__text">{}</span>'
-        '<progress class="bs-budget__bar{}" max="100" value="{}" aria-label="{}"></progress></span>',
-        f"{format_amount(window.spent, budget.unit)} ({window.used_percent} %)",
+        '<progress class="bs-budget__bar{}" max="100" value="{}" aria-label="{}"></progress>{}</span>',
+        f"{format_number(window.spent, budget.unit)} ({window.used_percent} %)",
         f" bs-budget__bar--{level}" if (level := _level(budget, window)) else "",
         window.used_percent,
         f"{window.used_percent} percent used",
+        _MOST_OF_ONE if budget.subject == BudgetSubject.EACH_USER and window.spent else "",
     )
 
 
-def state_badge(budget: Any) -> SafeString:
-    """Whether it is used up, nearly, or overdrawn, and until when it is overridden, as badges."""
-    window, level = present_window(budget), _level(budget, present_window(budget))
-    text = "used up" if level == "bad" else "nearly used up" if level == "warn" else "in bounds"
-    badges = [badge(text, level or "good")]
-    if window.overdraft:
-        badges.append(badge("overdrawn", "bad"))
-    if is_overridden(budget):
-        badges.append(badge(f"overridden until {format_minute(budget.override_until)} UTC", "warn"))
+def state_badges(budget: Any) -> SafeString:
+    """Whether it is used up or nearly, what was billed beyond reservations, and whether it is overridden."""
+    badges = [badge(text, level) for level, text in _states(budget)]
     return format_html("{} " * len(badges), *badges)
+
+
+def worst_badge(budget: Any) -> SafeString:
+    """The one of `state_badges` that matters most."""
+    by_level = {level: text for level, text in reversed(_states(budget))}
+    level = next(level for level in ("bad", "warn", "good") if level in by_level)
+    return badge(by_level[level], level)
 
 
 def format_minute(at: datetime) -> str:
     """A time in UTC, to the minute: "2026-01-31 08:15"."""
     return format_second(at)[:16]
+
+
+def _states(budget: Any) -> list[tuple[str, str]]:
+    window, level = present_window(budget), _level(budget, present_window(budget))
+    states = [(level or "good", _STATES[level])]
+    if window.overdraft:
+        states.append(("bad", f"overdrawn by {format_amount(window.overdraft, budget.unit)}"))
+    if is_overridden(budget):
+        states.append(("warn", "overridden"))
+    return states
 
 
 def _level(budget: Budget, window: PresentWindow) -> str:

@@ -19,13 +19,15 @@ from agents.admin.budget_labels import (
     amount_now,
     format_amount,
     format_minute,
+    format_number,
     format_per_period,
     is_overridden,
     present_window,
-    state_badge,
+    state_badges,
     usage_bar,
     whom,
     with_present_window,
+    worst_badge,
 )
 from agents.budgets.budget_changes import clear_override, delete_budget, override_budget, set_budget
 from agents.budgets.budget_spend import COUNTED_CALLS, WindowTotals, top_users, window_totals
@@ -35,7 +37,7 @@ from agents.permissions.role_permissions import ADD_BUDGET, CHANGE_BUDGET, DELET
 from console.admin import ConsoleAdmin
 from console.confirmation import confirmation_page, confirmed_data
 from console.field_filters import ChoiceFilter
-from console.formatting import NOTHING
+from console.formatting import NOTHING, time_until
 from console.views import NamedRow, console_page, row_url
 from console.widgets import action
 from foundation.clock import now
@@ -97,19 +99,19 @@ class BudgetAdmin(ConsoleAdmin):
     @admin.display(description="reserved")
     def reserved(self, budget: Any) -> str:
         amount = present_window(budget).reserved
-        return format_amount(amount, budget.unit) if amount else NOTHING
+        return format_number(amount, budget.unit) if amount else NOTHING
 
     @admin.display(description="left")
     def left(self, budget: Any) -> str:
-        return format_amount(present_window(budget).left, budget.unit)
+        return format_number(present_window(budget).left, budget.unit)
 
-    @admin.display(description="begins anew (UTC)")
-    def resets(self, budget: Any) -> str:
-        return format_minute(budget.now_ends_at)
+    @admin.display(description="begins anew")
+    def resets(self, budget: Any) -> SafeString:
+        return time_until(budget.now_ends_at)
 
     @admin.display(description="status")
     def display_status(self, budget: Any) -> SafeString:
-        return state_badge(budget)
+        return worst_badge(budget)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """Always False: a budget is deleted by its button, which calls the verb."""
@@ -258,7 +260,7 @@ def _save(request: HttpRequest, form: BudgetForm) -> Budget | None:
     try:
         return set_budget(
             user_actor(request.user),
-            form.target(),
+            form.target,
             unit=BudgetUnit(row.unit if row else data["unit"]),
             period=BudgetPeriod(row.period if row else data["period"]),
             amount=data["amount"],
@@ -280,9 +282,8 @@ def _budget_context(request: HttpRequest, budget: Any) -> dict[str, Any]:
     if is_overridden(budget):
         until = f"{format_amount(window.amount, budget.unit)} until {format_minute(budget.override_until)} UTC"
         facts.append(("Override", f"{until}: {budget.override_reason}"))
-    of_whom = ", of the user who used most" if budget.subject == BudgetSubject.EACH_USER else ""
     facts += [
-        (f"Spent{of_whom}", usage_bar(budget)),
+        ("Spent", usage_bar(budget)),
         ("Reserved by calls under way", format_amount(window.reserved, budget.unit)),
         ("Left", format_amount(window.left, budget.unit)),
         ("Begins anew (UTC)", format_minute(budget.now_ends_at)),
@@ -290,11 +291,10 @@ def _budget_context(request: HttpRequest, budget: Any) -> dict[str, Any]:
     if window.overdraft:
         facts.append(("Billed beyond what was reserved", format_amount(window.overdraft, budget.unit)))
     return {
-        "state": state_badge(budget),
+        "state": state_badges(budget),
         "facts": facts,
         "windows": [_window_cells(budget, totals) for totals in window_totals(budget, limit=_RECENT_WINDOWS)],
-        "counts_users": budget.subject == BudgetSubject.EACH_USER,
-        "counted_calls": COUNTED_CALLS,
+        "counted_calls": None if budget.subject == BudgetSubject.EACH_USER else f"{COUNTED_CALLS:,}",
         "users": [
             (name, key, format_amount(spent, budget.unit)) for name, key, spent in top_users(budget, limit=_TOP_USERS)
         ],
@@ -305,6 +305,9 @@ def _budget_context(request: HttpRequest, budget: Any) -> dict[str, Any]:
     }
 
 
-def _window_cells(budget: Budget, totals: WindowTotals) -> tuple[str, ...]:
-    amounts = (totals.spent, totals.reserved, totals.overdraft)
-    return (format_minute(totals.starts_at), f"{totals.users:,}", *(format_amount(one, budget.unit) for one in amounts))
+def _window_cells(budget: Budget, totals: WindowTotals) -> list[str]:
+    amounts = {"spent": totals.spent, "reserved": totals.reserved, "overdraft": totals.overdraft}
+    cells = [f"{name} {format_amount(one, budget.unit)}" for name, one in amounts.items() if one or name == "spent"]
+    if budget.subject == BudgetSubject.EACH_USER:
+        cells.insert(0, "1 user" if totals.users == 1 else f"{totals.users:,} users")
+    return [format_minute(totals.starts_at), ", ".join(cells)]
