@@ -140,7 +140,7 @@ class BudgetForm(AuditedFormMixin, forms.Form):
             yield name, "user"
 
 
-class OverrideForm(forms.Form):
+class BudgetOverrideForm(forms.Form):
     """Another amount for a time."""
 
     amount = forms.DecimalField(label="Amount until then", min_value=0, widget=TextInput({"inputmode": "decimal"}))

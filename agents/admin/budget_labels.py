@@ -106,7 +106,7 @@ def format_per_period(amount: Decimal, budget: Budget) -> str:
 
 
 def format_number(amount: Decimal, unit: str) -> str:
-    """As `format_amount`, without the word: where the unit is beside it."""
+    """An amount for where its unit stands beside it: "$1.25", "1,200"."""
     return format_amount(amount, unit).removesuffix(" tokens")
 
 
@@ -132,7 +132,8 @@ def state_badges(budget: Any) -> SafeString:
 
 def worst_badge(budget: Any) -> SafeString:
     """The one of `state_badges` that matters most."""
-    by_level = {level: text for level, text in reversed(_states(budget))}
+    # Of two that are equally bad the first.
+    by_level = dict(reversed(_states(budget)))
     level = next(level for level in ("bad", "warn", "good") if level in by_level)
     return badge(by_level[level], level)
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
-from agents.admin.budget_forms import BudgetForm, OverrideForm
+from agents.admin.budget_forms import BudgetForm, BudgetOverrideForm
 from agents.admin.budget_labels import (
     amount_now,
     format_amount,
@@ -174,7 +174,7 @@ class BudgetAdmin(ConsoleAdmin):
         budget = self.get_object(request, object_id)
         if budget is None:
             return self.redirect_missing(request, object_id)
-        form = OverrideForm(confirmed_data(request), budget=budget)
+        form = BudgetOverrideForm(confirmed_data(request), budget=budget)
 
         def ask() -> HttpResponse | None:
             return confirmation_page(
