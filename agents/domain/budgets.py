@@ -93,9 +93,10 @@ def describe_exhausted(resets_at: datetime | None, subject: BudgetSubject | None
 
 
 class RefusalReason(StrEnum):
-    """Why a call gets no money: the budget is used up, the price of its model is unknown, or it may not wait for others
-    to settle."""
+    """Why a call gets no money: the budget is used up, the price of its model is unknown, it may not wait for others to
+    settle, or another claim owns its turn by now."""
 
     EXCEEDED = "exceeded"
     PRICE_UNKNOWN = "price_unknown"
     BUSY = "busy"
+    LOST = "lost"

@@ -38,6 +38,8 @@ class ModelError(BandstandError):
     code = "model_unknown"
     error_class: ClassVar[ErrorClass] = ErrorClass.UNKNOWN
     user_message: ClassVar[str] = "The model failed in a way that we do not know."
+    # Whether it says something about the route; not where that was not asked.
+    is_of_route: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -142,6 +144,7 @@ class BadModelRequest(ModelError):
 
 class BudgetExceeded(ModelError):
     error_class = ErrorClass.BUDGET_EXCEEDED
+    is_of_route = False
 
     def __init__(self, detail: str | None = None, *, resets_at: datetime | None = None) -> None:
         """`resets_at` is when the budget begins anew; None where that does not help."""
@@ -160,6 +163,7 @@ class BudgetExceeded(ModelError):
 
 class PriceUnknown(ModelError):
     error_class = ErrorClass.PRICE_UNKNOWN
+    is_of_route = False
 
 
 class ToolFailed(ModelError):
