@@ -40,7 +40,8 @@ _COUNT_TURNS: Final = _ADD.format(keys=_TURN_KEYS, rows=f"{_TURN_ROWS} WHERE c.i
 _NO_ID: Final = f"'{NO_ID}'::uuid"
 _COUNT_UTILITY_CALLS: Final = _ADD.format(
     keys=f"{_DAY}, coalesce(s.agent_id, {_NO_ID}), coalesce(s.release_id, {_NO_ID}), c.user_id, c.purpose",
-    rows="agents_utilitycall c LEFT JOIN agents_agentsession s ON s.id = c.agent_session_id WHERE c.id = ANY(%(calls)s)",
+    rows="agents_utilitycall c LEFT JOIN agents_agentsession s ON s.id = c.agent_session_id"
+    " WHERE c.id = ANY(%(calls)s)",
 )
 _COUNT_CALL: Final = _ADD.format(
     keys=f"date_trunc('day', now(), 'UTC'), coalesce(%(agent)s::uuid, {_NO_ID}), {_NO_ID}, %(user)s::int,"

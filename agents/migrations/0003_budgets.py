@@ -37,6 +37,11 @@ class Migration(migrations.Migration):
             name="api_key_id",
             field=models.UUIDField(help_text="The API key that asked, if any.", null=True),
         ),
+        migrations.AddField(
+            model_name="turn",
+            name="error_retry_at",
+            field=models.DateTimeField(help_text="When trying again may help; null: at any time, or never.", null=True),
+        ),
         migrations.CreateModel(
             name="Budget",
             fields=[
@@ -192,6 +197,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(("status__in", ["granted", "reserved", "waiting"])),
                         fields=["status", "id"],
                         name="reservation_open",
+                    ),
+                    models.Index(
+                        condition=models.Q(("reported_at__isnull", False), ("status", "unconfirmed")),
+                        fields=["id"],
+                        name="reservation_reported_late",
                     ),
                     models.Index(
                         condition=models.Q(("turn_id__isnull", False)),

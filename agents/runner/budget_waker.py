@@ -29,7 +29,7 @@ def settle_budgets(runner_id: UUID) -> int:
         return 0
     if Runner.objects.alive().order_by("pk").values_list("pk", flat=True).first() != runner_id:
         return 0
-    return wake_for_budget(settle_and_reserve().wake)
+    return wake_for_budget(settle_and_reserve(is_full=True).wake)
 
 
 def wake_for_budget(turns: Sequence[tuple[UUID, UUID]]) -> int:

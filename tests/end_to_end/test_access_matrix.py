@@ -94,6 +94,9 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "accounts.auditentry": {"see": CONSOLE, "export": OPERATORS},
     "agents.approval": {"see": CONSOLE, "decide": OPERATORS},
     "agents.approvalpass": {"see": CONSOLE, "add": OWNER, "end": OWNER},
+    "agents.budget": {
+        "see": CONSOLE, "add": OWNER, "override": OWNER, "end-override": OWNER, "remove": OWNER,
+    },
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
     "agents.feedback": {"see": CONSOLE},
