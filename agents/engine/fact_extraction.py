@@ -34,7 +34,7 @@ async def extract_facts(services: Services, context: TurnContext) -> None:
             return
         answer = await ask_utility_model(
             services,
-            owner=UtilityOwner(claim.user_id, claim.session_id, claim.turn_id),
+            owner=UtilityOwner(claim.user_id, claim.session_id, claim.turn_id, context.agent_id),
             configuration=context.release,
             system=extraction_instructions(source.name, source.slots),
             text=source.text,

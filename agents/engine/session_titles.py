@@ -50,7 +50,7 @@ async def title_session(services: Services, context: TurnContext) -> None:
             return
         answer = await ask_utility_model(
             services,
-            owner=UtilityOwner(claim.user_id, claim.session_id, claim.turn_id),
+            owner=UtilityOwner(claim.user_id, claim.session_id, claim.turn_id, context.agent_id),
             configuration=context.release,
             system=_INSTRUCTIONS,
             text=cut_text(question, _MAX_CHARACTERS),

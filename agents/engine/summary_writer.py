@@ -91,7 +91,7 @@ async def _summarise(
     before = f"Summary of what came before:\n{previous.text}\n\n" if previous is not None else ""
     answer = await ask_utility_model(
         services,
-        owner=UtilityOwner(claim.user_id, claim.session_id, claim.turn_id),
+        owner=UtilityOwner(claim.user_id, claim.session_id, claim.turn_id, context.agent_id),
         configuration=context.release,
         system=_INSTRUCTIONS,
         text=f"{before}Conversation:\n{chunk.text}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from agents.engine.model_call import price_usage
 from agents.engine.ports import Admission, Services
 from agents.engine.progress import MAX_CHARACTERS_PER_TOKEN
 from agents.engine.shielded import run_shielded
+from agents.engine.utility_budget import reserve_utility_call
 from agents.journal.utility_calls import UtilityOutcome, UtilityOwner, begin_utility_call, end_utility_call
 from agents.llm.errors import EmptyAnswer, ModelError
 from agents.llm.interface import ChatMessage, Finished, FirstToken, ModelRequest, TextDelta, UsageUpdate
@@ -61,7 +63,8 @@ async def ask_utility_model(
 ) -> UtilityAnswer:
     """The answer of the first route of the configuration's `utility_chain` that gives one before `deadline`, by the
     event loop's clock. Routes are asked as for a turn, in the background: breakers, spaced calls and the retry budget
-    hold, and so does a bound on the side work of the process. `text` is what the instructions in `system` are about.
+    hold, and so does a bound on the side work of the process. So do budgets: a call that has no money now is not made,
+    nor does it wait for any. `text` is what the instructions in `system` are about.
 
     Every call is stored for `owner`, with its cost, under `purpose`. Raises `UtilityCallFailed`, and nothing else.
     """
@@ -141,7 +144,7 @@ class _UtilityWork:
         self, attempt: Attempt, admission: Admission, system: str, text: str, max_output_tokens: int
     ) -> UtilityAnswer:
         """One call, between its intent and its outcome. Raises `ModelError`, `CancelledError` and database errors."""
-        call = _UtilityCall(self._services, attempt.route, admission)
+        call = _UtilityCall(self._services, attempt.route, admission, self._reserve)
         number = len(self._failures) + 1
         try:
             call_id = await run_shielded(
@@ -152,7 +155,7 @@ class _UtilityWork:
             raise
         error_class = str(ErrorClass.UNKNOWN)
         try:
-            answer = await call.ask(system, text, max_output_tokens)
+            answer = await call.ask(call_id, system, text, max_output_tokens)
             error_class = ""
         except ModelError as error:
             error_class = str(error.error_class)
@@ -163,24 +166,47 @@ class _UtilityWork:
         finally:
             outcome = UtilityOutcome(call.usage, error_class, call.details)
             await run_shielded(end_utility_call, call_id, outcome)
+            if call.reservation_id is not None:
+                self._services.budgets.note_outcome()
         return answer
+
+    async def _reserve(self, call_id: int, route: str, request: ModelRequest) -> tuple[ModelRequest, int | None]:
+        return await reserve_utility_call(
+            self._services,
+            self._owner,
+            call_id=call_id,
+            purpose=self._purpose,
+            route=route,
+            request=request,
+            seconds=self._deadline - asyncio.get_running_loop().time(),
+        )
 
 
 class _UtilityCall:
     """One call of one route; `usage` and `details` are what is known of it, also after an error."""
 
-    def __init__(self, services: Services, route: str, admission: Admission) -> None:
+    def __init__(
+        self,
+        services: Services,
+        route: str,
+        admission: Admission,
+        reserve: Callable[[int, str, ModelRequest], Awaitable[tuple[ModelRequest, int | None]]],
+    ) -> None:
         self.usage = BilledUsage()
         self.details: dict[str, Any] = {}
+        # Of what it may cost at most, where a budget applies.
+        self.reservation_id: int | None = None
+        self._reserve = reserve
         self._models = services.models
         self._route = route
         self._admission = admission
         self._has_begun = False
 
-    async def ask(self, system: str, text: str, max_output_tokens: int) -> UtilityAnswer:
-        """The answer. Raises `ModelError`; the admission has the outcome in any case."""
+    async def ask(self, call_id: int, system: str, text: str, max_output_tokens: int) -> UtilityAnswer:
+        """The answer of the call that the row `call_id` stands for. Raises `ModelError`; the admission has the outcome
+        in any case."""
         try:
-            answer = await self._stream(system, text, max_output_tokens)
+            answer = await self._stream(call_id, system, text, max_output_tokens)
         except ModelError as error:
             if error.not_billed and not self._has_begun:
                 self.usage = BilledUsage()
@@ -194,7 +220,7 @@ class _UtilityCall:
         await self._admission.record_success()
         return answer
 
-    async def _stream(self, system: str, text: str, max_output_tokens: int) -> UtilityAnswer:
+    async def _stream(self, call_id: int, system: str, text: str, max_output_tokens: int) -> UtilityAnswer:
         llm, model = self._models.resolve(self._route)
         request = ModelRequest(
             model=model,
@@ -205,6 +231,9 @@ class _UtilityCall:
         if (seconds := self._admission.first_token_seconds) is not None:
             first = min(seconds, request.deadlines.first_token_seconds)
             request = replace(request, deadlines=replace(request.deadlines, first_token_seconds=first))
+        request, self.reservation_id = await self._reserve(call_id, self._route, request)
+        if self.reservation_id is not None:
+            self.details["reservation"] = self.reservation_id
         # From here on it may be billed.
         self.usage = price_usage(self._models, self._route, None, None)
         started_at = asyncio.get_running_loop().time()
@@ -222,7 +251,7 @@ class _UtilityCall:
                     case TextDelta():
                         chunks.append(event.text)
                         # A provider that ignores the limit is stopped.
-                        if sum(map(len, chunks)) > MAX_CHARACTERS_PER_TOKEN * max_output_tokens:
+                        if sum(map(len, chunks)) > MAX_CHARACTERS_PER_TOKEN * (request.max_output_tokens or 1):
                             raise ModelError(provider_detail="its answer is longer than the limit of tokens")
                     case UsageUpdate():
                         self.usage = price_usage(self._models, self._route, event.usage, event.response_model)

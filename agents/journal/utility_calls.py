@@ -21,11 +21,13 @@ ABANDONED_AFTER: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class UtilityOwner:
-    """Whom a call for side work is for: who pays, and the conversation and the turn that it is about, if any."""
+    """Whom a call for side work is for: who pays, and the conversation and the turn that it is about, if any.
+    `agent_id`: the agent whose budgets it draws on."""
 
     user_id: int
     session_id: UUID | None = None
     turn_id: UUID | None = None
+    agent_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
