@@ -135,7 +135,8 @@ def test_an_operator_decides_what_the_release_leaves_to_operators() -> None:
     assert approval.decided_by_id == grace.user_id
     entry = AuditEntry.objects.get(action="approval.decided")
     assert (entry.user_id, entry.target_name, entry.detail["decision"]) == (grace.user_id, "mail", "approve")
-    assert "ada" not in str(entry.detail)
+    turn = Turn.objects.get(agent_session=ada.row)
+    assert entry.detail == {"decision": "approve", "turn": str(turn.pk), "step": 2}  # and nothing of its values
 
 
 # --- what else may happen to the turn ---
