@@ -235,7 +235,7 @@ def test_the_end_by_its_runner_cancels_what_waits_but_no_decision() -> None:
     work = claimed()
     ask_person(work, 2, 3)
     decide(ada, step=3)
-    fenced_writes.finish(work, ending(work), asking=True)
+    fenced_writes.finish(work, ending(work), with_approvals=True)
     assert [approval_of(ada, step).state for step in (2, 3)] == ["cancelled", "approved"]
     assert approval_of(ada, 3).used_at is None
 
@@ -309,7 +309,7 @@ def passes_for(ada: Conversation) -> bool:
     work = claimed()
     ask_person(work)
     exists = Approval.objects.filter(turn=work.turn_id).exists()
-    fenced_writes.finish(work, ending(work), asking=True)
+    fenced_writes.finish(work, ending(work), with_approvals=True)
     return not exists
 
 
