@@ -69,6 +69,7 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/dashboard/": CONSOLE,
     "/admin/guide/": CONSOLE,
     "/admin/patterns/": CONSOLE,
+    "/admin/usage/": CONSOLE,
     "/admin/runbooks/": CONSOLE,
     "/admin/retention/": CONSOLE,
     "/admin/jsi18n/": CONSOLE,
