@@ -150,6 +150,7 @@ class AgentsConfig(AppConfig):
         from accounts.role_permissions import USE_CHAT
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
+        from agents.journal.usage_rollups import count_usage_of_call
         from agents.llm.embedding_ledger import EmbeddingLedger
         from agents.pages import budget_section
         from agents.permissions import role_permissions
@@ -232,6 +233,6 @@ class AgentsConfig(AppConfig):
             *route_checks.CHECKS,
             *people_checks.CHECKS,
         )
-        register_embedding_budget(EmbeddingLedger(_read_prices))
+        register_embedding_budget(EmbeddingLedger(_read_prices, count_usage=count_usage_of_call))
         for job in JOBS:
             register(job)
