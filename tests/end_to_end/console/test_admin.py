@@ -19,6 +19,7 @@ from agents.models import (
     AgentSession,
     Approval,
     ApprovalPass,
+    Budget,
     BulkAction,
     Event,
     Feedback,
@@ -61,17 +62,9 @@ READ_ONLY = [
     ReadinessRun, Approval, ApprovalPass, Handoff,
 ]  # fmt: skip
 LISTS = [
-    *READ_ONLY,
-    Agent,
-    User,
-    Group,
-    Schedule,
-    MemoryPool,
-    TraceSettings,
-    AlertRule,
-    NotificationChannel,
+    *READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel, Budget,
     ModelPrice,
-]
+]  # fmt: skip
 
 
 def fill(rows: int) -> None:
@@ -115,6 +108,7 @@ def fill(rows: int) -> None:
     )
     MemoryPool.objects.bulk_create(MemoryPool(name=f"pool{number}") for number in numbers)
     TraceSettings.objects.bulk_create(TraceSettings(agent=one) for one in agents)
+    Budget.objects.bulk_create(Budget(subject="agent", agent=one, unit="usd", period="day", amount=5) for one in agents)
     DebugMode.objects.bulk_create(DebugMode(agent=one, reason="A test", until=now() + timedelta(1)) for one in agents)
     rules = AlertRule.objects.bulk_create(
         AlertRule(name=f"rule{number}", metric="turn_error_rate", threshold=5) for number in numbers
