@@ -69,6 +69,7 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/dashboard/": CONSOLE,
     "/admin/guide/": CONSOLE,
     "/admin/patterns/": CONSOLE,
+    "/admin/usage/": CONSOLE,
     "/admin/runbooks/": CONSOLE,
     "/admin/retention/": CONSOLE,
     "/admin/jsi18n/": CONSOLE,
@@ -106,6 +107,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         ),
     },
     "accounts.outgoingemail": {"see": OWNER},
+    "agents.modelprice": {"see": CONSOLE, "add": OWNER, "remove": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.routehealth": {
         "see": CONSOLE, "force-open": OPERATORS, "force-closed": OPERATORS, "release": OPERATORS,

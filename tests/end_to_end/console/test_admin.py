@@ -24,6 +24,7 @@ from agents.models import (
     Event,
     Feedback,
     Handoff,
+    ModelPrice,
     Release,
     RouteHealth,
     Runner,
@@ -62,6 +63,7 @@ READ_ONLY = [
 ]  # fmt: skip
 LISTS = [
     *READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel, Budget,
+    ModelPrice,
 ]  # fmt: skip
 
 
@@ -101,6 +103,9 @@ def fill(rows: int) -> None:
     Schedule.objects.bulk_create(Schedule(job=f"job{number}", every_minutes=1) for number in numbers)
     OutgoingEmail.objects.bulk_create(OutgoingEmail(user=user, kind=OutgoingEmail.Kind.FORGOTTEN) for user in users)
     JobRun.objects.bulk_create(JobRun(job=f"job{number}", asked_by="tests") for number in numbers)
+    ModelPrice.objects.bulk_create(
+        ModelPrice(route=f"openai:m{number}", input=1, output=1, valid_from=now()) for number in numbers
+    )
     MemoryPool.objects.bulk_create(MemoryPool(name=f"pool{number}") for number in numbers)
     TraceSettings.objects.bulk_create(TraceSettings(agent=one) for one in agents)
     Budget.objects.bulk_create(Budget(subject="agent", agent=one, unit="usd", period="day", amount=5) for one in agents)
