@@ -222,8 +222,8 @@ class AgentsConfig(AppConfig):
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
-            Entry("Operations", 3, "Budgets", "agents.budget", "savings"),
-            Entry("Operations", 5, "Prices", "agents.modelprice", "sell"),
+            Entry("Costs", 2, "Budgets", "agents.budget", "savings"),
+            Entry("Costs", 3, "Prices", "agents.modelprice", "sell"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
         registry.register(
