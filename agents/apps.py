@@ -150,6 +150,7 @@ class AgentsConfig(AppConfig):
         from accounts.role_permissions import USE_CHAT
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
+        from agents.journal.usage_rollups import count_usage_of_call
         from agents.llm.embedding_ledger import EmbeddingLedger
         from agents.pages import budget_section
         from agents.permissions import role_permissions
@@ -221,8 +222,8 @@ class AgentsConfig(AppConfig):
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
-            Entry("Operations", 3, "Budgets", "agents.budget", "savings"),
-            Entry("Operations", 5, "Prices", "agents.modelprice", "sell"),
+            Entry("Costs", 2, "Budgets", "agents.budget", "savings"),
+            Entry("Costs", 3, "Prices", "agents.modelprice", "sell"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
         registry.register(
@@ -232,6 +233,6 @@ class AgentsConfig(AppConfig):
             *route_checks.CHECKS,
             *people_checks.CHECKS,
         )
-        register_embedding_budget(EmbeddingLedger(_read_prices))
+        register_embedding_budget(EmbeddingLedger(_read_prices, count_usage=count_usage_of_call))
         for job in JOBS:
             register(job)

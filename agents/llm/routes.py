@@ -12,6 +12,7 @@ from agents.domain.usage import costs_nothing
 
 OFFLINE = "offline"
 OPENAI = "openai"
+OPENAI_BASE_URL = "https://api.openai.com/v1"
 HOW_TO_INSTALL = "start with `make run VENDORS=1`, or install requirements-vendors.lock"
 
 

@@ -16,6 +16,7 @@ from agents.domain.budgets import BudgetUnit, describe_exhausted
 from agents.domain.configuration import AgentConfiguration
 from agents.journal.admission import NewTurn
 from agents.llm.routes import may_be_free
+from agents.llm.stored_prices import web_prices
 from agents.models import AgentSession
 from agents.sessions.errors import BudgetExhausted
 from foundation.clock import now
@@ -52,9 +53,8 @@ def _find_decisive(budgets: Sequence[ExhaustedBudget], configuration: Any) -> Ex
     if not budgets or release.fallbacks.order:
         # Something else than a model may stand in for the answer.
         return None
-    free_routes = {
-        route for route, rates in settings.BANDSTAND.prices.items() if not (rates.input or rates.output or rates.cached)
-    }
+    free_routes = {route for route, rates in settings.BANDSTAND.prices.items() if rates.is_free}
+    free_routes |= web_prices.free_routes(now())
     if any(may_be_free(route, free_routes=free_routes) for route in release.model_chain):
         budgets = [budget for budget in budgets if budget.unit is BudgetUnit.TOKENS]
     return max(budgets, key=lambda budget: budget.resets_at, default=None)

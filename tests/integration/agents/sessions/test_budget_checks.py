@@ -18,7 +18,8 @@ from accounts.models import User
 from agents.budgets.exhausted_budgets import ExhaustedBudgets, exhausted_budgets
 from agents.budgets.reservations import Reserved, report_usage, settle_and_reserve
 from agents.journal.listen_connection import open_listen_connection
-from agents.models import AgentSession, Budget, Turn
+from agents.llm.stored_prices import web_prices
+from agents.models import AgentSession, Budget, ModelPrice, Turn
 from agents.releases import publish
 from agents.sessions import cancel_turn, retry_turn
 from agents.sessions.errors import BudgetExhausted
@@ -228,3 +229,16 @@ def test_the_last_cent_and_a_change_are_announced() -> None:
         Budget.objects.update(amount=4)
         known.hear(listening, Wake([(known.channel, "")], polled=True))
         assert not exhausted()
+
+
+def test_a_model_that_owners_have_entered_as_free_is_no_reason_to_refuse() -> None:
+    ada = paid()
+    book_spend(budget(amount=10), 10)
+    assert refused(ada) is not None
+    ModelPrice.objects.create(route="openai:gpt", input=0, output=0, valid_from=now() - timedelta(1))
+    web_prices.load()
+    try:
+        assert refused(ada) is None
+    finally:
+        ModelPrice.objects.all().delete()
+        web_prices.load()
