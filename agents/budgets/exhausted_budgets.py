@@ -24,8 +24,10 @@ from foundation.pg_listener import Wake
 
 log = structlog.get_logger(__name__)
 
-# In case that a notification was lost, that an override has ended, or that somebody has joined a group.
+# In case that a notification was lost, or that an override has ended; sooner, if somebody may have left a group whose
+# budget is used up.
 _READ_AGAIN_POLLS: Final = 30
+_READ_GROUPS_POLLS: Final = 5
 # However often budgets are used up, they are not read more often.
 _LEAST_PAUSE_SECONDS: Final = 1.0
 
@@ -85,6 +87,7 @@ class ExhaustedBudgets:
         self._others: Sequence[tuple[_Scope, ExhaustedBudget]] = ()
         self._connection: psycopg.Connection | None = None
         self._polls = 0
+        self._has_groups = False
         self._is_stale = False
         self._loaded_at = float("-inf")
 
@@ -103,7 +106,8 @@ class ExhaustedBudgets:
         if any(channel == BUDGETS_CHANNEL and payload != WAITING_PAYLOAD for channel, payload in wake.payloads):
             self._is_stale = True
         self._polls += wake.polled
-        if connection is not self._connection or (wake.polled and self._polls % _READ_AGAIN_POLLS == 0):
+        polls = _READ_GROUPS_POLLS if self._has_groups else _READ_AGAIN_POLLS
+        if connection is not self._connection or (wake.polled and self._polls % polls == 0):
             self._is_stale = True
         # The next poll follows within a second.
         if self._is_stale and (wake.polled or time.monotonic() - self._loaded_at >= _LEAST_PAUSE_SECONDS):
@@ -130,6 +134,7 @@ class ExhaustedBudgets:
                 for user_id in scope.users:
                     of_user.setdefault(user_id, []).append(budget)
         self._of_user, self._others = of_user, others
+        self._has_groups = any(subject == BudgetSubject.GROUP for subject, *_ in rows)
 
 
 def _read_row(row: Sequence[Any]) -> tuple[_Scope, ExhaustedBudget]:
