@@ -18,6 +18,7 @@ from agents.journal.compaction import compact_turns
 from agents.journal.turn_texts import store_turn_texts
 from agents.models import CompletionRequest, RouteHealth, Runner, Turn
 from agents.runner import reaper
+from agents.runner.budget_waker import settle_open_reservations
 from agents.runner.handoff_timers import run_handoff_timers
 from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
 from agents.sessions.schedule_firing import BATCH as SCHEDULE_BATCH
@@ -108,8 +109,9 @@ def _remember(turn_id: UUID, release_id: UUID) -> None:
 
 def reap() -> int:
     """Run the reaper and the timers of handoffs as the runners do, so that turns expire and people wait no longer than
-    they should without any runner; return the number of both."""
-    return reaper.reap() + run_handoff_timers()
+    they should without any runner, and settle what killed runners had reserved; return the number of turns and of
+    handoffs that moved."""
+    return reaper.reap() + run_handoff_timers() + settle_open_reservations()
 
 
 def purge_completions() -> int:

@@ -100,3 +100,15 @@ class RefusalReason(StrEnum):
     PRICE_UNKNOWN = "price_unknown"
     BUSY = "busy"
     LOST = "lost"
+
+
+class DifferenceKind(StrEnum):
+    """Where the ledger and what it is about do not agree. `window_spent`, `window_reserved`: a window counts other than
+    its reservations add up to. `call`: a reservation is settled at other than its call's row says. `open`: it stays
+    open past its time. `unreserved`: a call was billed while a budget applied, and nothing was reserved for it."""
+
+    WINDOW_SPENT = "window_spent"
+    WINDOW_RESERVED = "window_reserved"
+    CALL = "call"
+    OPEN = "open"
+    UNRESERVED = "unreserved"

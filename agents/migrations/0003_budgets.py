@@ -450,6 +450,75 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="BudgetDifference",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("window_spent", "window spent"),
+                            ("window_reserved", "window reserved"),
+                            ("call", "call"),
+                            ("open", "open"),
+                            ("unreserved", "unreserved"),
+                        ],
+                        max_length=15,
+                    ),
+                ),
+                ("unit", models.CharField(choices=[("usd", "usd"), ("tokens", "tokens")], max_length=6)),
+                (
+                    "expected",
+                    models.DecimalField(
+                        decimal_places=8, help_text="What the rows that it is about say.", max_digits=24
+                    ),
+                ),
+                ("actual", models.DecimalField(decimal_places=8, help_text="What is booked.", max_digits=24)),
+                ("window_id", models.BigIntegerField(null=True)),
+                ("reservation_id", models.BigIntegerField(null=True)),
+                ("user_id", models.IntegerField(null=True)),
+                ("turn_id", models.UUIDField(null=True)),
+                ("step", models.SmallIntegerField(null=True)),
+                ("utility_call_id", models.BigIntegerField(null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "checked_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        help_text="When it was there for the last time.",
+                    ),
+                ),
+                ("reviewed_at", models.DateTimeField(null=True)),
+                (
+                    "reviewed_by",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("reviewed_at__isnull", True)),
+                        fields=["id"],
+                        name="budget_difference_unreviewed",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("kind", "unit", "window_id", "reservation_id", "turn_id", "step", "utility_call_id"),
+                        name="budget_difference_unique",
+                        nulls_distinct=False,
+                    )
+                ],
+            },
+        ),
         migrations.RunSQL(
             "ALTER TABLE agents_usagerollup SET (fillfactor = 70)",
             "ALTER TABLE agents_usagerollup RESET (fillfactor)",

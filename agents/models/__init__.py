@@ -2,7 +2,7 @@
 
 from agents.models.agents import Agent, AgentDraft, Configuration, Release
 from agents.models.approvals import Approval, ApprovalPass
-from agents.models.budgets import Budget, BudgetReservation, BudgetWindow, ModelPrice, TokenRatio
+from agents.models.budgets import Budget, BudgetDifference, BudgetReservation, BudgetWindow, ModelPrice, TokenRatio
 from agents.models.bulk_actions import BulkAction
 from agents.models.completions import CompletionRequest
 from agents.models.connections import ConnectionSlot, WebProcess
@@ -50,6 +50,7 @@ __all__ = [
     "Approval",
     "ApprovalPass",
     "Budget",
+    "BudgetDifference",
     "BudgetReservation",
     "BudgetWindow",
     "BulkAction",

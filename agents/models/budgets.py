@@ -16,6 +16,7 @@ from agents.domain.budgets import (
     BudgetPeriod,
     BudgetSubject,
     BudgetUnit,
+    DifferenceKind,
     ReservationStatus,
 )
 from foundation.ids import new_id
@@ -208,6 +209,45 @@ class BudgetReservation(models.Model):
 
     def __str__(self) -> str:
         return f"reservation {self.pk} ({self.status})"
+
+
+class BudgetDifference(models.Model):
+    """The ledger and what it is about do not agree. Written by `agents.budgets.reconciliation` only, and corrected by
+    nobody: people see it, and say that they know of it."""
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=15, choices=_choices(DifferenceKind))
+    unit = models.CharField(max_length=6, choices=_choices(BudgetUnit))
+    expected = models.DecimalField(max_digits=24, decimal_places=8, help_text="What the rows that it is about say.")
+    actual = models.DecimalField(max_digits=24, decimal_places=8, help_text="What is booked.")
+    window_id = models.BigIntegerField(null=True)
+    reservation_id = models.BigIntegerField(null=True)
+    user_id = models.IntegerField(null=True)
+    turn_id = models.UUIDField(null=True)
+    step = models.SmallIntegerField(null=True)
+    utility_call_id = models.BigIntegerField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    checked_at = models.DateTimeField(db_default=Now(), help_text="When it was there for the last time.")
+    reviewed_at = models.DateTimeField(null=True)
+    reviewed_by = models.ForeignKey(
+        "accounts.User", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "unit", "window_id", "reservation_id", "turn_id", "step", "utility_call_id"],
+                name="budget_difference_unique",
+                nulls_distinct=False,
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["id"], name="budget_difference_unreviewed", condition=Q(reviewed_at__isnull=True))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.actual:f} {self.unit} booked, {self.expected:f} expected"
 
 
 class TokenRatio(models.Model):

@@ -25,11 +25,21 @@ def settle_budgets(runner_id: UUID) -> int:
     """Settle what has an outcome and wake turns that have their money, if `runner_id` is the first live runner; return
     how many were woken."""
     # The first query is all there is to it while nothing is reserved.
-    if not BudgetReservation.objects.filter(status__in=OPEN_RESERVATIONS).exists():
+    if not _has_open():
         return 0
     if Runner.objects.alive().order_by("pk").values_list("pk", flat=True).first() != runner_id:
         return 0
     return wake_for_budget(settle_and_reserve(is_full=True).wake)
+
+
+def settle_open_reservations() -> int:
+    """Settle what has an outcome and wake turns that have their money, whoever else does; return how many were
+    woken."""
+    return wake_for_budget(settle_and_reserve().wake) if _has_open() else 0
+
+
+def _has_open() -> bool:
+    return BudgetReservation.objects.filter(status__in=OPEN_RESERVATIONS).exists()
 
 
 def wake_for_budget(turns: Sequence[tuple[UUID, UUID]]) -> int:

@@ -39,7 +39,7 @@ async def test_a_key_is_made_copied_and_revoked(arrive: Arrive, options: dict[st
 async def test_how_much_of_a_budget_is_left_is_said_where_it_matters(
     stack: Stack, arrive: Arrive, options: dict[str, object]
 ) -> None:
-    stack.seed("tests.browser.budget_seed")
+    stack.seed("tests.browser.used_budgets_seed")
     chat = await (await arrive("fred", **options)).chat()
     page, bar = chat.page, chat.page.get_by_role("region", name="Budget")
     await expect(bar).to_contain_text("85 % of your budget for this month is used. It begins anew: ")

@@ -1,7 +1,7 @@
 """`python -m tests.chaos.child <command>`: a command of `manage.py`, perhaps with a point armed or a defect put in.
 
-Without either it runs `manage.py` itself, unchanged. `seed`, `fold`, `firings`, `takeovers`, `approval_work` and
-`provider` are programs of ours. Every one of them dies with its parent.
+Without either it runs `manage.py` itself, unchanged. `seed`, `fold`, `firings`, `takeovers`, `approval_work`,
+`budget_work` and `provider` are programs of ours. Every one of them dies with its parent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
-OURS = {"seed", "fold", "firings", "takeovers", "approval_work"}
+OURS = {"seed", "fold", "firings", "takeovers", "approval_work", "budget_work"}
 
 CRASH_AT = "CHAOS_CRASH_AT"
 STOP_AT = "CHAOS_STOP_AT"
