@@ -41,10 +41,6 @@ class StoredPrices:
         """The price that holds at a time for exactly this route or pattern; None if nobody has entered one."""
         return next((rates for valid_from, rates in self._by_route.get(route, ()) if valid_from <= at), None)
 
-    def free_routes(self, at: datetime) -> set[str]:
-        """The routes and patterns that cost nothing at a time."""
-        return {route for route in self._by_route if (rates := self.find(route, at)) is not None and rates.is_free}
-
     def load(self) -> None:
         """Read them by this thread's connection."""
         with django_connection.cursor() as cursor:
@@ -86,7 +82,3 @@ def _rates(
         output=output,
         request=request,
     )
-
-
-# Those that a web process hears of.
-web_prices: Final = StoredPrices()

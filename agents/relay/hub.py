@@ -21,7 +21,6 @@ from agents.budgets.exhausted_budgets import exhausted_budgets
 from agents.journal import sql
 from agents.journal.listen_connection import open_listen_connection
 from agents.journal.log import LoggedEvent
-from agents.llm.stored_prices import web_prices
 from agents.relay.event_lag import EventLag
 from foundation.clock import now
 from foundation.page_size import PAGE_BYTES
@@ -330,7 +329,7 @@ def get_hub() -> Hub:
     loop = asyncio.get_running_loop()
     if _hub is None or _hub.loop is not loop:
         close_hub()
-        _hub = Hub(loop, listeners=[exhausted_budgets, web_prices])
+        _hub = Hub(loop, listeners=[exhausted_budgets])
     return _hub
 
 
