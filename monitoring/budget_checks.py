@@ -16,12 +16,12 @@ from health_checks.run import Measurements
 MAX_READ: Final = 50
 MAX_LISTED: Final = 5
 _RAISE: Final = (
-    "See in Usage what it was spent on. An owner raises it, or overrides it until a day; else its calls are refused until "
-    "its period ends."
+    "See in Usage what it was spent on. An owner raises it, or overrides it until a day; else its calls are refused "
+    "until its period ends."
 )
 _OVERDRAWN: Final = (
-    "A provider has billed more than the call's bound. Open it: its ledger names the call. Lower the release's limit of "
-    "tokens, or enter the model's right price."
+    "A provider has billed more than the call's bound. Its ledger names the call. Lower the release's limit of tokens, "
+    "or enter the model's right price."
 )
 
 
@@ -77,9 +77,7 @@ def _problems(budget: RemainingBudget) -> Sequence[Finding]:
         )
     if budget.overdraft:
         problems.append(
-            Finding(
-                Level.BAD, f"The budget of {describe_budget(budget)} is overdrawn", remedy=_OVERDRAWN, link=link
-            )
+            Finding(Level.BAD, f"The budget of {describe_budget(budget)} is overdrawn", remedy=_OVERDRAWN, link=link)
         )
     return problems
 

@@ -9,8 +9,8 @@ from django.contrib.auth.models import Group
 
 from accounts.roles import Role
 from agents.models import Budget, BudgetWindow
-from foundation.clock import now
 from console.formatting import NOTHING
+from foundation.clock import now
 from health_checks.check import Finding, Level
 from health_checks.registry import registry
 from health_checks.run import run_checks
