@@ -106,6 +106,24 @@ JOBS = (
         every_minutes=60,
     ),
     Job(
+        "reconcile budgets",
+        "agents.budgets.reconciliation.reconcile",
+        "Compares the ledger of budgets with the calls that it is about. What differs is listed, not corrected.",
+        "differences to review",
+        every_minutes=1440,
+    ),
+    Job(
+        "delete old reservations of budgets",
+        "agents.budgets.ledger_retention.purge_ledger",
+        "Forgets what calls have reserved and used of budgets, 90 days after the budget's period.",
+        "reservations deleted",
+        every_minutes=1440,
+        retentions=(
+            Retention("The ledger of budgets", "90 days after a budget's period"),
+            Retention("What was spent of budgets in each period", "400 days"),
+        ),
+    ),
+    Job(
         "delete unused routes",
         "agents.tasks.purge_routes",
         "Forgets routes to models that no process has begun to use for 90 days.",
@@ -137,6 +155,7 @@ class AgentsConfig(AppConfig):
         from accounts.role_permissions import USE_CHAT
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
+        from agents.budgets import health_checks as budget_checks
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
         from agents.permissions.transcripts import group_rights
@@ -163,6 +182,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("approvalpass", "approval pass", "admin:agents_approvalpass_change"),
             AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
             AuditTarget("turnschedule", "turn schedule", "admin:agents_turnschedule_change"),
+            AuditTarget("budgetdifference", "difference", "admin:agents_budgetdifference_change"),
             AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
         )
         register_schema(
@@ -201,8 +221,16 @@ class AgentsConfig(AppConfig):
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
+            Entry("Operations", 6, "Ledger of budgets", "agents.budgetreservation", "receipt_long"),
+            Entry("Operations", 7, "Differences of the ledger", "agents.budgetdifference", "difference"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS, *people_checks.CHECKS)
+        registry.register(
+            *health_checks.CHECKS,
+            *release_checks.CHECKS,
+            *route_checks.CHECKS,
+            *people_checks.CHECKS,
+            *budget_checks.CHECKS,
+        )
         for job in JOBS:
             register(job)

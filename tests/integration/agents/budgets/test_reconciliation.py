@@ -12,9 +12,9 @@ from django.contrib.auth.models import Group
 
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.budgets.ledger_retention import purge_ledger
 from agents.budgets.reconciliation import reconcile, review_difference
 from agents.budgets.reservations import Reserved, report_usage, settle_and_reserve
-from agents.budgets.ledger_retention import purge_ledger
 from agents.domain.budgets import BudgetSubject, DifferenceKind
 from agents.models import Budget, BudgetDifference, BudgetReservation, BudgetWindow, Step
 from agents.tasks import reap
