@@ -1,10 +1,15 @@
 """The app `agents`: its scheduled jobs, and what it registers with the platform."""
 
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
 from django.conf import settings
 
 from foundation.durations import format_days
 from foundation.job_registry import Job, Retention, register
+
+if TYPE_CHECKING:
+    from agents.llm.model_catalog import Prices
 
 
 def _client_session_retention() -> str:
@@ -142,13 +147,21 @@ JOBS = (
 )
 
 
+def _read_prices() -> "Prices":
+    from agents.runner.model_settings import read_installation_prices
+
+    return read_installation_prices()
+
+
 class AgentsConfig(AppConfig):
-    """Registers roles, audit targets, schema, navigation, checks and jobs when Django is ready."""
+    """Registers roles, audit targets, schema, navigation, checks, jobs and what embeddings draw on when Django is
+    ready."""
 
     name = "agents"
     verbose_name = "Agents"
 
     def ready(self) -> None:
+        from accounts.account_sections import AccountSection, register_account_section
         from accounts.audit import AuditTarget, register_audit_targets
         from accounts.groups import register_group_guard
         from accounts.permissions import register_relation_rights
@@ -156,6 +169,8 @@ class AgentsConfig(AppConfig):
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
         from agents.budgets import health_checks as budget_checks
+        from agents.llm.embedding_ledger import EmbeddingLedger
+        from agents.pages import budget_section
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
         from agents.permissions.transcripts import group_rights
@@ -165,12 +180,14 @@ class AgentsConfig(AppConfig):
         from agents.sessions.turn_schedules import count_active_schedules
         from console.navigation import Entry, NavigationLink, register_entries, register_link
         from health_checks.registry import registry
+        from memory.embeddings.embedding_budget import register_embedding_budget
         from rest.schema.declarations import register_schema
 
         role_permissions.declare()
         register_group_guard(refuse_if_agents_need)
         register_relation_rights(group_rights)
         register_unattended_work("schedule", count_active_schedules)
+        register_account_section(AccountSection(budget_section.TEMPLATE, budget_section.build_budget_section))
         register_audit_targets(
             AuditTarget("agent", "agent", "admin:agents_agent_change"),
             # A draft has its agent's id and page.
@@ -180,6 +197,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("turn", "turn", "admin:agents_turn_change"),
             AuditTarget("approval", "approval", "admin:agents_approval_change"),
             AuditTarget("approvalpass", "approval pass", "admin:agents_approvalpass_change"),
+            AuditTarget("budget", "budget", "admin:agents_budget_change"),
             AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
             AuditTarget("turnschedule", "turn schedule", "admin:agents_turnschedule_change"),
             AuditTarget("budgetdifference", "difference", "admin:agents_budgetdifference_change"),
@@ -221,9 +239,10 @@ class AgentsConfig(AppConfig):
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
+            Entry("Operations", 3, "Budgets", "agents.budget", "savings"),
+            Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
             Entry("Operations", 6, "Ledger of budgets", "agents.budgetreservation", "receipt_long"),
             Entry("Operations", 7, "Differences of the ledger", "agents.budgetdifference", "difference"),
-            Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
         registry.register(
             *health_checks.CHECKS,
@@ -232,5 +251,6 @@ class AgentsConfig(AppConfig):
             *people_checks.CHECKS,
             *budget_checks.CHECKS,
         )
+        register_embedding_budget(EmbeddingLedger(_read_prices))
         for job in JOBS:
             register(job)

@@ -1,4 +1,4 @@
-"""The remaining rate and concurrency limits of a user."""
+"""What remains of the limits and budgets of a user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.models import ApiKey
+from agents.budgets.remaining import RemainingBudget, remaining_budgets
 from agents.models import ConnectionSlot, Turn
 from ratelimits.limiter import message_limits, remaining, request_limits, storage_limit
 from ratelimits.rates import Remaining
@@ -23,14 +24,15 @@ class ConcurrencyUse:
 
 @dataclass(frozen=True, slots=True)
 class RemainingLimits:
-    """The state of all rates and concurrency limits of a user; `concurrency` is by name."""
+    """The state of all limits of a user; `concurrency` is by name."""
 
     rates: list[Remaining]
     concurrency: dict[str, ConcurrencyUse]
+    budgets: list[RemainingBudget]
 
 
 def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
-    """The limits of the account and of the API key, in at most four queries. Rates without a limit are omitted.
+    """The limits of the account and of the API key, in at most five queries. Rates without a limit are omitted.
 
     An API key has connections of its own; without one they are those of the user's logins.
     """
@@ -50,6 +52,7 @@ def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
                 _connections_limit(key_id) or None, ConnectionSlot.objects.of_holder(user_id, key_id).count()
             ),
         },
+        budgets=remaining_budgets(user_id=user_id, key_id=key_id, all_agents=True),
     )
 
 

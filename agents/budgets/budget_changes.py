@@ -20,6 +20,7 @@ from agents.budgets.reservations import BUDGETS_CHANNEL
 from agents.domain.budgets import WARN_PERCENT, BudgetPeriod, BudgetSubject, BudgetUnit
 from agents.models import Agent, Budget
 from agents.permissions.role_permissions import ADD_BUDGET, CHANGE_BUDGET, DELETE_BUDGET, OVERRIDE_BUDGET
+from foundation.advisory_locks import AdvisoryLock
 from foundation.clock import now
 from foundation.errors import Conflict, InvalidInput, NotFound
 from foundation.visible_text import visible_text
@@ -78,21 +79,19 @@ def set_budget(
     `version` is the one of a budget that is changed, as it was read; 0 for one that must not exist yet; None: whatever
     there is. Raises `Forbidden`, `InvalidInput`, `NotFound` for an unknown target, `BudgetChanged`.
     """
+    _lock_accounts()
+    kind = {**target.columns(), "subject": target.subject.value, "unit": unit.value, "period": period.value}
+    budget = Budget.objects.filter(**kind).first()
+    require_permission(actor, ADD_BUDGET if budget is None else CHANGE_BUDGET)
     _check_target(target)
     amount = _check_amount(amount, unit)
     if not 0 <= warn_percent <= 100:
         raise InvalidInput("A percentage from 0 to 100 is expected.", pointer="/warn_percent")
     values = {"amount": amount, "warn_percent": warn_percent}
-    kind = {**target.columns(), "subject": target.subject.value, "unit": unit.value, "period": period.value}
-    budget = Budget.objects.select_for_update().filter(**kind).first()
     if budget is None:
-        require_permission(actor, ADD_BUDGET)
         if version:
             raise NotFound("There is no such budget any more.")
-        budget, is_new = Budget.objects.get_or_create(**kind, defaults=values)
-        if is_new:
-            return _record(actor, "budget.created", budget, **_audited(values))
-    require_permission(actor, CHANGE_BUDGET)
+        return _record(actor, "budget.created", Budget.objects.create(**kind, **values), **_audited(values))
     if version is not None and version != budget.version:
         raise BudgetChanged
     was = {name: getattr(budget, name) for name in values}
@@ -166,8 +165,16 @@ def _check_amount(amount: Decimal, unit: BudgetUnit) -> Decimal:
     return amount
 
 
+def _lock_accounts() -> None:
+    """Nothing is reserved or settled until the end of the transaction. First of all in each verb: the function that
+    counts takes this lock before it locks windows, and looks at budgets then."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [AdvisoryLock.ACCOUNT_BUDGETS])
+
+
 def _find_locked(budget_id: UUID) -> Budget:
-    budget = Budget.objects.select_for_update().filter(pk=budget_id).first()
+    _lock_accounts()
+    budget = Budget.objects.filter(pk=budget_id).first()
     if budget is None:
         raise NotFound("There is no such budget.")
     return budget
@@ -180,6 +187,8 @@ def _change(actor: Actor, action: str, budget: Budget, values: dict[str, Any], *
     budget.updated_at = Now()
     budget.save()
     budget.refresh_from_db()
+    # So much of another amount is another percentage: people are warned again.
+    budget.windows.filter(ends_at__gt=Now(), warned=True).update(warned=False)
     return _record(actor, action, budget, **detail)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from agents.budgets.reservations import BUDGETS_CHANNEL
+from agents.budgets.reservations import BUDGETS_CHANNEL, EXHAUSTED_PAYLOAD, WAITING_PAYLOAD
 from foundation.pg_listener import Wake
 
 log = structlog.get_logger(__name__)
@@ -65,12 +65,13 @@ class BudgetIndex:
     def hear(self, connection: psycopg.Connection, wake: Wake) -> None:
         """Read the budgets again if they may have changed."""
         payloads = [payload for channel, payload in wake.payloads if channel == BUDGETS_CHANNEL]
-        if "waiting" in payloads:
+        if WAITING_PAYLOAD in payloads:
             self.has_waiting = True
         self._polls += wake.polled
         period = _READ_AGAIN_POLLS if self._subjects.has_groups else _READ_ALL_POLLS
         is_due = wake.polled and self._polls % period == 0
-        if connection is not self._connection or is_due or any(payload != "waiting" for payload in payloads):
+        changed = any(payload not in (WAITING_PAYLOAD, EXHAUSTED_PAYLOAD) for payload in payloads)
+        if connection is not self._connection or is_due or changed:
             self.load(connection)
             self._connection = connection
 

@@ -10,42 +10,50 @@ from uuid import UUID
 
 from django.db import connection
 
+from agents.budgets.window_sql import PRESENT_PERIOD
 from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit
 
 # Whose amounts a user may know: what is spent of others is spent by others, too.
 OWN_SUBJECTS: Final = frozenset({BudgetSubject.USER, BudgetSubject.EACH_USER, BudgetSubject.KEY})
 
-# The windows begin as `agents_settle_and_reserve` has them; one without a row has nothing spent.
+# A window without a row has nothing spent.
 _COLUMNS: Final = """
     b.id, b.subject, coalesce(u.username, g.name, a.name, k.name, ''), b.unit, b.period,
-    CASE WHEN b.override_until > now() THEN b.override_amount ELSE b.amount END,
-    CASE WHEN b.override_until > now() THEN b.override_until END,
-    coalesce(w.spent, 0), coalesce(w.reserved, 0), coalesce(w.overdraft, 0),
-    (date_trunc(b.period, now() AT TIME ZONE 'UTC') + ('1 ' || b.period)::interval) AT TIME ZONE 'UTC'
+    p.amount, CASE WHEN b.override_until > now() THEN b.override_until END, b.warn_percent,
+    coalesce(w.spent, 0), coalesce(w.reserved, 0), coalesce(w.overdraft, 0), p.ends_at
 """
-_TABLES: Final = """
+_TABLES: Final = f"""
 FROM agents_budget b
+{PRESENT_PERIOD}
 LEFT JOIN accounts_user u ON u.id = b.user_id
 LEFT JOIN auth_group g ON g.id = b.group_id
 LEFT JOIN agents_agent a ON a.id = b.agent_id
 LEFT JOIN accounts_apikey k ON k.id = b.api_key_id
 """
-_WINDOW: Final = "w.starts_at = date_trunc(b.period, now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
+# Those of one's own come first, and shorter periods before longer ones.
 _OF_USER: Final = f"""
 SELECT {_COLUMNS} {_TABLES}
-LEFT JOIN agents_budgetwindow w ON w.budget_id = b.id AND {_WINDOW}
+LEFT JOIN agents_budgetwindow w ON w.budget_id = b.id AND w.starts_at = p.starts_at
     AND w.counted_user = CASE WHEN b.subject = 'each_user' THEN %(user)s ELSE 0 END
-WHERE b.subject = 'everybody' OR b.user_id = %(user)s OR b.api_key_id = %(key)s::uuid OR b.agent_id = %(agent)s::uuid
+WHERE b.subject = 'everybody' OR b.user_id = %(user)s OR b.api_key_id = %(key)s::uuid
+   OR b.agent_id = %(agent)s::uuid
+   OR %(all_keys)s AND k.user_id = %(user)s AND k.revoked_at IS NULL
+   OR %(all_agents)s AND b.subject = 'agent' AND a.archived_at IS NULL
+      AND (NOT EXISTS (SELECT FROM agents_agent_groups t WHERE t.agent_id = a.id)
+           OR EXISTS (SELECT FROM agents_agent_groups t JOIN accounts_user_groups m ON m.group_id = t.group_id
+                      WHERE t.agent_id = a.id AND m.user_id = %(user)s))
    OR b.group_id IN (SELECT m.group_id FROM accounts_user_groups m WHERE m.user_id = %(user)s)
    OR b.subject = 'each_user' AND NOT EXISTS (
           SELECT FROM agents_budget o WHERE o.user_id = %(user)s AND o.unit = b.unit AND o.period = b.period)
-ORDER BY b.subject, b.unit, b.period, b.id
+ORDER BY array_position(ARRAY['user', 'each_user', 'key', 'group', 'agent', 'everybody'], b.subject::text), 3,
+         b.unit DESC, array_position(ARRAY['hour', 'day', 'week', 'month'], b.period::text), b.id
 """  # noqa: S608 - put together from constants
 # Of a budget for each user: the one that has used most.
 _ALL: Final = f"""
 SELECT {_COLUMNS} {_TABLES}
 LEFT JOIN LATERAL (
-    SELECT w.spent, w.reserved, w.overdraft FROM agents_budgetwindow w WHERE w.budget_id = b.id AND {_WINDOW}
+    SELECT w.spent, w.reserved, w.overdraft FROM agents_budgetwindow w
+    WHERE w.budget_id = b.id AND w.starts_at = p.starts_at
     ORDER BY w.spent + w.reserved DESC LIMIT 1) w ON true
 ORDER BY b.subject, b.unit, b.period, b.id
 """  # noqa: S608 - put together from constants
@@ -63,6 +71,7 @@ class RemainingBudget:
     period: BudgetPeriod
     amount: Decimal
     override_until: datetime | None
+    warn_percent: int
     spent: Decimal
     reserved: Decimal
     overdraft: Decimal
@@ -72,6 +81,11 @@ class RemainingBudget:
     def remaining(self) -> Decimal:
         """What may still be reserved; 0 at least."""
         return max(Decimal(0), self.amount - self.spent - self.reserved)
+
+    @property
+    def unspent(self) -> Decimal:
+        """What is not spent; what is only reserved may come back."""
+        return max(Decimal(0), self.amount - self.spent)
 
     @property
     def used_percent(self) -> int:
@@ -86,16 +100,28 @@ class RemainingBudget:
         return self.spent >= self.amount
 
     @property
+    def is_low(self) -> bool:
+        """Whether so much is spent that people are warned."""
+        return 0 < self.warn_percent <= self.used_percent
+
+    @property
     def is_own(self) -> bool:
         """Whether the person whose calls draw on it may know its amounts."""
         return self.subject in OWN_SUBJECTS
 
 
 def remaining_budgets(
-    *, user_id: int, key_id: UUID | None = None, agent_id: UUID | None = None
+    *,
+    user_id: int,
+    key_id: UUID | None = None,
+    agent_id: UUID | None = None,
+    all_keys: bool = False,
+    all_agents: bool = False,
 ) -> list[RemainingBudget]:
-    """The budgets that calls of this user draw on, with this API key and by this agent if they are given. One query."""
-    return _read(_OF_USER, {"user": user_id, "key": key_id, "agent": agent_id})
+    """The budgets that calls of this user draw on, with this API key and by this agent if they are given; or with all
+    keys of the user, and by all agents that the user may ask. One query."""
+    values = {"user": user_id, "key": key_id, "agent": agent_id, "all_keys": all_keys, "all_agents": all_agents}
+    return _read(_OF_USER, values)
 
 
 def all_budgets() -> list[RemainingBudget]:

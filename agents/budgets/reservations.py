@@ -14,18 +14,22 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from django.db import connection
+from django.db import IntegrityError, OperationalError, connection
+from psycopg import errors
 
 from agents.domain.budgets import LEAST_OUTPUT_TOKENS, CallPrice, RefusalReason, ReservationStatus
 
-# NOTIFY on it: a budget has changed, or (payload "waiting") a turn begins to wait for money.
+# NOTIFY on it: a budget has changed, or (with these payloads) a turn begins to wait for money, or a budget is used up.
 BUDGETS_CHANNEL: Final = "bandstand_budgets"
+WAITING_PAYLOAD: Final = "waiting"
+EXHAUSTED_PAYLOAD: Final = "exhausted"
 
 # For calls that have a row of their own the lease matters only if that row is never written.
 LEASE_SECONDS: Final = 24 * 3600.0
 STEP_PURPOSE: Final = "step"
 
-_STATEMENT: Final = "SELECT agents_settle_and_reserve(%(requests)s::jsonb, %(releases)s::bigint[])::text"
+_BUDGET_DELETED: Final = (errors.DeadlockDetected, errors.ForeignKeyViolation)
+_STATEMENT: Final = "SELECT agents_settle_and_reserve(%(requests)s::jsonb, %(releases)s::bigint[], %(full)s)::text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,13 @@ class BudgetRequest:
     utility_call_id: int | None = None
     key_id: UUID | None = None
     lease_seconds: float = LEASE_SECONDS
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for what no call can use or cost."""
+        counts = (self.estimated_tokens, self.bytes, self.output_tokens, self.least_output_tokens)
+        prices = () if self.price is None else (self.price.input, self.price.output, self.price.request)
+        if min(counts) < 0 or not all(price.is_finite() and price >= 0 for price in prices):
+            raise ValueError("a request for money needs counts and prices that are not negative")
 
     def dump(self) -> dict[str, Any]:
         """What the function in the database reads."""
@@ -133,14 +144,31 @@ class PassResult:
     overdrawn: int
 
 
-def settle_and_reserve(requests: Sequence[BudgetRequest] = (), releases: Sequence[int] = ()) -> PassResult:
-    """Settle what has an outcome, give back what `releases` names and was never used, and reserve for `requests`."""
+def settle_and_reserve(
+    requests: Sequence[BudgetRequest] = (), releases: Sequence[int] = (), *, is_full: bool = False
+) -> PassResult:
+    """Settle what has an outcome, give back what `releases` names and was never used, and reserve for `requests`.
+
+    Calls that wait are looked at where one of their budgets has changed by that; where `is_full` all of them are, since
+    somebody may have changed a budget itself.
+    """
+    try:
+        return _run(requests, releases, is_full)
+    except (OperationalError, IntegrityError) as error:
+        # Somebody deletes a budget at this moment, with all that belongs to it. Nothing was done, so it is done again.
+        if connection.in_atomic_block or not isinstance(error.__cause__, _BUDGET_DELETED):
+            raise
+        return _run(requests, releases, is_full)
+
+
+def _run(requests: Sequence[BudgetRequest], releases: Sequence[int], is_full: bool) -> PassResult:
     with connection.cursor() as cursor:
         cursor.execute(
             _STATEMENT,
             {
                 "requests": orjson.dumps([request.dump() for request in requests]).decode(),
                 "releases": list(releases),
+                "full": is_full,
             },
         )
         result = orjson.loads(cursor.fetchone()[0])
@@ -155,11 +183,14 @@ def settle_and_reserve(requests: Sequence[BudgetRequest] = (), releases: Sequenc
 
 def report_usage(reservation_id: int, *, usd: Decimal | None, tokens: int | None) -> None:
     """Commit what a call has used that has no row of its own; None for what is unknown, which counts as all that was
-    reserved. The next `settle_and_reserve` books it."""
+    reserved. The next `settle_and_reserve` books it, also where the call was taken for lost meanwhile. Raises
+    `ValueError` for what no call can use or cost."""
+    if (usd is not None and not (usd.is_finite() and usd >= 0)) or (tokens is not None and tokens < 0):
+        raise ValueError("usage is not negative")
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE agents_budgetreservation SET reported_usd = %s, reported_tokens = %s, reported_at = now()"
-            " WHERE id = %s AND status = 'reserved'",
+            " WHERE id = %s AND status IN ('reserved', 'unconfirmed') AND reported_at IS NULL",
             [usd, tokens, reservation_id],
         )
 

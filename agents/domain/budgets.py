@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -74,13 +75,31 @@ WARN_PERCENT = 80
 LEAST_OUTPUT_TOKENS = 32
 
 
+_WHOSE = {
+    BudgetSubject.EVERYBODY: "The budget of this service",
+    BudgetSubject.EACH_USER: "Your budget",
+    BudgetSubject.USER: "Your budget",
+    BudgetSubject.GROUP: "The budget of your group",
+    BudgetSubject.AGENT: "The budget of this agent",
+    BudgetSubject.KEY: "The budget of this API key",
+}
+
+
+def describe_exhausted(resets_at: datetime | None, subject: BudgetSubject | None = None) -> str:
+    """What users read of a budget that is used up: whose it is, if that is known, and when it begins anew."""
+    whose = _WHOSE[subject] if subject else "The budget for this"
+    again = f" It begins anew on {resets_at:%Y-%m-%d} at {resets_at:%H:%M} UTC." if resets_at else ""
+    return f"{whose} is used up.{again}"
+
+
 class RefusalReason(StrEnum):
-    """Why a call gets no money: the budget is used up, the price of its model is unknown, or it may not wait for others
-    to settle."""
+    """Why a call gets no money: the budget is used up, the price of its model is unknown, it may not wait for others to
+    settle, or another claim owns its turn by now."""
 
     EXCEEDED = "exceeded"
     PRICE_UNKNOWN = "price_unknown"
     BUSY = "busy"
+    LOST = "lost"
 
 
 class DifferenceKind(StrEnum):

@@ -3,9 +3,10 @@
 A snapshot is `{"seq", "session", "messages", "turns", "older", "handoff"}`: the session's shape (its `head` is the end
 of the conversation that people see), the newest messages by ordinal with their owner's feedback, and the turns that are
 open or, among those of these messages, did not complete, each as
-`{"id", "message", "ordinal", "priority", "status", "shown", "approvals", "error"}`. `shown` holds the parts that an
-open turn has shown so far; once it ends they are parts of a message. `approvals` are the calls of it that wait until a
-person agrees, as in `approval.requested`. `older` says that there are earlier messages, which a snapshot does not
+`{"id", "message", "ordinal", "priority", "status", "waits_for", "shown", "approvals", "error"}`. `waits_for` says what
+one in status `waiting` waits for, as in `turn.waiting`; else it is null. `shown` holds the parts that an open turn has
+shown so far; once it ends they are parts of a message. `approvals` are the calls of it that wait until a person agrees,
+as in `approval.requested`. `older` says that there are earlier messages, which a snapshot does not
 change. `handoff` is null, or says that a person is wanted (`pending`) or answers (`open`):
 `{"state", "reason", "by", "on_duty", "assignee"}`.
 """
@@ -92,7 +93,7 @@ def _extend_shown(event_type: EventType) -> Apply:
 def _set_status(status: TurnStatus) -> Apply:
     def apply(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
         if turn is not None:
-            turn["status"] = status.value
+            turn["status"], turn["waits_for"] = status.value, data.get("for")
             if status in TERMINAL:
                 turn["shown"], turn["approvals"], turn["error"] = [], [], data.get("error")
 
@@ -101,7 +102,7 @@ def _set_status(status: TurnStatus) -> Apply:
 
 def _turn_restarted(_snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
     if turn is not None:
-        turn["status"], turn["shown"] = TurnStatus.RUNNING.value, []
+        turn["status"], turn["waits_for"], turn["shown"] = TurnStatus.RUNNING.value, None, []
 
 
 def _turn_completed(snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
@@ -213,6 +214,7 @@ def _find_turn(snapshot: Snapshot, turn_id: str | None, event_type: str, data: D
             "ordinal": data["ordinal"],
             "priority": data["priority"],
             "status": TurnStatus.QUEUED.value,
+            "waits_for": None,
             "shown": [],
             "approvals": [],
             "error": None,

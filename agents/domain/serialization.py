@@ -46,14 +46,17 @@ def feedback_shape(value: int | None, comment: str) -> Shape | None:
     return None if value is None else {"value": "up" if value > 0 else "down", "comment": comment}
 
 
-def error_shape(*, error_class: str, detail: str, error_id: UUID | None) -> Shape:
-    """Why a turn failed, as people may read it."""
-    return {
+def error_shape(*, error_class: str, detail: str, error_id: UUID | None, retry_at: datetime | None = None) -> Shape:
+    """Why a turn failed, as people may read it; with `retry_at`, when trying again may help."""
+    shape: Shape = {
         "error_class": error_class,
         "detail": detail,
         "error_id": str(error_id) if error_id else None,
         "retry_suggested": retry_suggested(error_class),
     }
+    if retry_at is not None:
+        shape["retry_at"] = moment(retry_at)
+    return shape
 
 
 def session_shape(session: Any) -> Shape:
@@ -121,7 +124,12 @@ def turn_error(turn: Any) -> Shape | None:
     """The error of a turn's row; None unless it failed."""
     if not turn.error_class:
         return None
-    return error_shape(error_class=turn.error_class, detail=turn.error_detail, error_id=turn.error_id)
+    return error_shape(
+        error_class=turn.error_class,
+        detail=turn.error_detail,
+        error_id=turn.error_id,
+        retry_at=turn.error_retry_at,
+    )
 
 
 def calls_shape(calls: Sequence[Mapping[str, Any]], *, completed: bool, fallback: str | None = None) -> Shape:
@@ -176,4 +184,6 @@ def error_frame(error: BandstandError, *, ref: str | None = None) -> Shape:
     }
     if error.retry_after_seconds is not None:
         shape["retry_after_ms"] = round(error.retry_after_seconds * 1000)
+    if (resets_at := error.context.get("resets_at")) is not None:
+        shape["resets_at"] = moment(resets_at)
     return shape

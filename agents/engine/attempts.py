@@ -440,7 +440,10 @@ async def _ask(call: ModelCall, admission: Admission) -> Reply:
     try:
         reply = await call.ask()
     except ModelError as error:
-        await admission.record_failure(error)
+        if error.is_of_route:
+            await admission.record_failure(error)
+        else:
+            await admission.release()
         raise
     except BaseException:
         await admission.release()

@@ -17,12 +17,13 @@ from agents.engine.context import TurnContext
 from agents.engine.ports import Services
 from agents.engine.progress import TurnProgress
 from agents.engine.prompt import AssembledRequest
-from agents.journal.fenced_writes import NewEvent
+from agents.journal.fenced_writes import LostTurn, NewEvent
 from agents.llm.errors import BudgetExceeded, PriceUnknown
 from foundation.clock import now
 
 # A turn that waits for money looks again after this, should nobody wake it.
 LONGEST_WAIT: Final = timedelta(minutes=5)
+LEAST_WAIT: Final = timedelta(seconds=1)
 
 
 async def reserve_call(
@@ -38,7 +39,7 @@ async def reserve_call(
     """`assembled`, which asks for no more output than there is money for, and the id of its reservation; None where no
     budget applies.
 
-    Raises `BudgetExceeded`, `PriceUnknown`, `Park` where others must settle first, and database errors.
+    Raises `BudgetExceeded`, `PriceUnknown`, `Park` where others must settle first, `LostTurn`, and database errors.
     """
     claim = context.claim
     if not services.budgets.applies(user_id=claim.user_id, agent_id=context.agent_id):
@@ -67,10 +68,16 @@ async def reserve_call(
     match reply:
         case Refused(reason=RefusalReason.PRICE_UNKNOWN):
             raise PriceUnknown(f"Nobody knows the price of {route}, and a budget in dollars applies.")
+        case Refused(reason=RefusalReason.LOST):
+            raise LostTurn
+        case Refused(reason=RefusalReason.BUSY):
+            raise BudgetExceeded("What is left of a budget is reserved for other calls.")
         case Refused():
             raise BudgetExceeded(f"Budget {reply.budget_id} has too little left.", resets_at=reply.resets_at)
         case MustWait():
-            raise Park(min(reply.resets_at, now() + LONGEST_WAIT), WaitReason.BUDGET)
+            # The clock of the database may be behind ours when a window ends.
+            until = max(min(reply.resets_at, now() + LONGEST_WAIT), now() + LEAST_WAIT)
+            raise Park(until, WaitReason.BUDGET)
         case Reserved():
             for warning in reply.warnings:
                 progress.add_event(_warning_event(warning))

@@ -14,7 +14,7 @@ from agents.journal.utility_calls import UtilityOwner
 from agents.sessions.fact_storage import FactVector, read_extraction_source, store_extracted_fact
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import BandstandError, RateLimited
-from memory.embeddings import EmbeddingUnavailable, configured_embedder
+from memory.embeddings import EmbeddingPayer, EmbeddingUnavailable, configured_embedder
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,8 @@ async def extract_facts(services: Services, context: TurnContext) -> None:
             deadline=asyncio.get_running_loop().time() + _SECONDS,
         )
         facts = parse_facts(answer.text)
-        vectors = await _embed([f"{source.name}: {fact.text}" for fact in facts])
+        payer = EmbeddingPayer(claim.user_id, context.agent_id)
+        vectors = await _embed([f"{source.name}: {fact.text}" for fact in facts], payer)
         for fact, vector in zip(facts, vectors, strict=True):
             await in_db_thread(store_extracted_fact, source, fact, vector)
     except (UtilityCallFailed, RateLimited) as error:
@@ -54,12 +55,12 @@ async def extract_facts(services: Services, context: TurnContext) -> None:
         log.warning("extraction.skipped", turn=str(claim.turn_id), reason=str(error)[:200])
 
 
-async def _embed(texts: list[str]) -> list[FactVector | None]:
+async def _embed(texts: list[str], payer: EmbeddingPayer) -> list[FactVector | None]:
     if not texts:
         return []
     embedder = configured_embedder()
     try:
-        vectors = await embedder.aembed(texts, timeout=_EMBEDDING_SECONDS)
+        vectors = await embedder.aembed(texts, timeout=_EMBEDDING_SECONDS, payers=[payer] * len(texts))
     except EmbeddingUnavailable:
         return [None] * len(texts)
     return [FactVector(embedder.model, vector) for vector in vectors]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ from agents.engine.call_budget import reserve_call
 from agents.engine.context import TurnContext
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.engine.ports import Admission, ModelGateway, Services
-from agents.engine.progress import TurnProgress
+from agents.engine.progress import MAX_CHARACTERS_PER_TOKEN, LimitReached, TurnProgress
 from agents.engine.prompt import AssembledRequest, assemble, count_tools
 from agents.journal.fenced_writes import NewEvent
 from agents.llm.errors import EmptyAnswer, ModelError
@@ -106,6 +107,7 @@ class ModelCall:
         self._may_wait = may_wait
         # Of what it may cost at most, where a budget applies.
         self._reservation_id: int | None = None
+        self._most_characters: float = inf
         self._chunks: list[str] = []
         self._reasoning: list[str] = []
         # Bytes of reasoning that its message still takes; None until some comes.
@@ -211,6 +213,10 @@ class ModelCall:
             may_wait=self._may_wait,
         )
         request = assembled.request
+        self._notes["request"] = assembled.record()
+        if self._reservation_id is not None and request.max_output_tokens is not None:
+            self._notes["request"]["most"] = request.max_output_tokens
+            self._most_characters = MAX_CHARACTERS_PER_TOKEN * request.max_output_tokens
         self._may_have_been_sent = True
         self._started_at = asyncio.get_running_loop().time()
         self._buffer = self._services.deltas.open_buffer(self._context.claim, self._on_lost)
@@ -248,7 +254,6 @@ class ModelCall:
         request = assembled.request
         spans.end(CONTEXT, started_at, bandstand__phase="assemble", bandstand__messages=len(request.messages))
         self._notes["context"] = assembled.report()
-        self._notes["request"] = assembled.record()
         if (seconds := self._progress.take_recall_seconds()) is not None:
             self._notes["recall_seconds"] = seconds
         self._progress.left_out = assembled.prompt.dropped_messages
@@ -299,6 +304,8 @@ class ModelCall:
         # A provider that ignores every limit is stopped during its answer, not after it.
         self._characters += len(text)
         self._progress.check_length(self._characters)
+        if self._characters > self._most_characters:
+            raise LimitReached("The answer is longer than what is reserved of a budget for it.")
 
     def _reason(self, text: str, buffer: DeltaBuffer) -> None:
         if self._reasoning_room is None:

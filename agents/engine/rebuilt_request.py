@@ -8,7 +8,7 @@ installation change with its packages. Whatever has changed since is said.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -78,6 +78,9 @@ def rebuild_request(step: Step, turn: Turn, find_tools: FindTools) -> RebuiltReq
     )
     max_tokens = (step.details.get("context_compressed") or {}).get("max_tokens")
     assembled = build_request(context, progress, tools, inputs, max_tokens=max_tokens)
+    if (most := record.get("most")) is not None:
+        # A budget had no more for its answer.
+        assembled = replace(assembled, request=replace(assembled.request, max_output_tokens=most))
     rebuilt_hash, tools_digest = hash_request(assembled.request, assembled.tools_text)
     sent_hash = record.get("hash", "")
     if not sent_hash:

@@ -273,10 +273,11 @@ class TurnRun:
         parts = [*self._progress.parts, *self._attempts.parts]
         error: dict[str, Any] | None = None
         error_id = None
+        retry_at = model_error.retry_at if model_error else None
         if error_class is not None:
             detail = detail or error_class.failure.user_message
             error_id = new_id()
-            error = error_shape(error_class=error_class, detail=detail, error_id=error_id)
+            error = error_shape(error_class=error_class, detail=detail, error_id=error_id, retry_at=retry_at)
             log.warning(
                 "turn.not_completed",
                 turn=str(self.claim.turn_id),
@@ -300,6 +301,7 @@ class TurnRun:
             error_class=error_class or "",
             error_detail=detail,
             error_id=error_id,
+            error_retry_at=retry_at,
             usage=usage,
             fallback=fallback,
             has_rules=self._has_rules(error_class),

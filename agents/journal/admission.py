@@ -20,7 +20,8 @@ class NewTurn:
     the root of the conversation.
 
     `for_agent`: it is refused while a person controls the session, since only the agent should answer it.
-    `client_options` is what `agents.domain.client_options.dump_options` returns.
+    `client_options` is what `agents.domain.client_options.dump_options` returns; `api_key_id` is the key that asks, if
+    any: its budgets are drawn on.
     """
 
     session_id: UUID
@@ -36,6 +37,7 @@ class NewTurn:
     priority: Priority
     title: str = ""
     client_options: dict[str, Any] | None = None
+    api_key_id: UUID | None = None
     for_agent: bool = False
 
 
@@ -73,6 +75,7 @@ def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None
             "depth": depth,
             "deadline_seconds": deadline_seconds,
             "client_options": orjson.dumps(new.client_options).decode() if new.client_options else None,
+            "api_key": new.api_key_id,
         },
     )
     return Admitted(*rows[0][:3]) if rows else None

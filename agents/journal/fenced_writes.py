@@ -75,7 +75,8 @@ class TurnEnd:
     there is no answer, only the terminal status. `provider_extras` are stored with the answer.
 
     `fallback` is what it ends with in place of an answer; for `handoff_reason`, if it is set, a person is asked to take
-    over. `has_rules`: the release may say that a person is asked for after such an end. `prompt_hash` is set where the
+    over. `error_retry_at`, when trying again may help, is stored with an `error_response` only. `has_rules`: the
+    release may say that a person is asked for after such an end. `prompt_hash` is set where the
     answer may be shown again, for an equal one."""
 
     status: TurnStatus
@@ -88,6 +89,7 @@ class TurnEnd:
     error_class: str = ""
     error_detail: str = ""
     error_id: UUID | None = None
+    error_retry_at: datetime | None = None
     usage: BilledUsage = field(default_factory=BilledUsage)
     fallback: str = ""
     handoff_reason: str = ""
@@ -273,7 +275,11 @@ def _finish(
 ) -> FinishedTurn:
     marks: dict[str, Any] = {}
     if end.fallback or end.prompt_hash:
-        marks = {"fallback": end.fallback or None, "prompt_hash": end.prompt_hash}
+        marks = {
+            "fallback": end.fallback or None,
+            "prompt_hash": end.prompt_hash,
+            "error_retry_at": end.error_retry_at,
+        }
     rows = fetch(
         sql.FINISHES[bool(marks), asking],
         fence_params(claim, events)

@@ -72,11 +72,11 @@ WITH old AS MATERIALIZED (
               old.next_ordinal, old.parent, old.titled
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
-                             fingerprint, client_options, epoch, attempts_without_progress, deadline_at, error_class,
-                             error_detail, compacted, wait_reason, resumes)
+                             fingerprint, client_options, api_key_id, epoch, attempts_without_progress, deadline_at,
+                             error_class, error_detail, compacted, wait_reason, resumes)
     SELECT %(turn)s, s.id, %(user)s, s.release_id, s.next_ordinal, 'queued', %(priority)s, %(key)s,
-           %(fingerprint)s, %(client_options)s::jsonb, 0, 0, now() + %(deadline_seconds)s * interval '1 second', '',
-           '', false, '', false
+           %(fingerprint)s, %(client_options)s::jsonb, %(api_key)s::uuid, 0, 0,
+           now() + %(deadline_seconds)s * interval '1 second', '', '', false, '', false
     FROM s
 ), m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
@@ -443,6 +443,8 @@ SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.n
 _MARKED: Mapping[str, Any] = {
     "columns": """,
         fallback = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(fallback)s END,
+        error_retry_at = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL
+                              ELSE %(error_retry_at)s::timestamptz END,
         prompt_hash = %(prompt_hash)s::bytea""",
     "if_cancelled": """(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
 }

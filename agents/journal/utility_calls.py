@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models.functions import Now
 
 from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus
 from agents.domain.usage import BilledUsage
+from agents.journal.usage import count_usage_of_utility_calls
 from agents.models import UtilityCall
 
 # Longer than any caller waits for side work.
@@ -55,9 +57,10 @@ def begin_utility_call(owner: UtilityOwner, *, purpose: str, route: str, attempt
     return call.pk
 
 
+@transaction.atomic
 def end_utility_call(call_id: int, outcome: UtilityOutcome) -> None:
     """Commit the outcome of a call; nothing happens when its session has been deleted since."""
-    UtilityCall.objects.filter(pk=call_id, status=StepStatus.INTENT).update(
+    ended = UtilityCall.objects.filter(pk=call_id, status=StepStatus.INTENT).update(
         status=StepStatus.FAILED if outcome.error_class else StepStatus.DONE,
         error_class=outcome.error_class,
         details=dict(outcome.details),
@@ -66,10 +69,17 @@ def end_utility_call(call_id: int, outcome: UtilityOutcome) -> None:
         cost_usd=outcome.usage.cost_usd,
         finished_at=Now(),
     )
+    if ended:
+        count_usage_of_utility_calls([call_id])
 
 
+@transaction.atomic
 def end_abandoned_utility_calls() -> int:
     """End the calls whose process was killed before it could write an outcome; return how many. What they used and cost
     stays unknown."""
     abandoned = UtilityCall.objects.filter(status=StepStatus.INTENT, started_at__lt=Now() - ABANDONED_AFTER)
-    return abandoned.update(status=StepStatus.FAILED, error_class=ErrorClass.WORKER_CRASHED, finished_at=Now())
+    call_ids = list(abandoned.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
+    calls = UtilityCall.objects.filter(pk__in=call_ids)
+    calls.update(status=StepStatus.FAILED, error_class=ErrorClass.WORKER_CRASHED, finished_at=Now())
+    count_usage_of_utility_calls(call_ids)
+    return len(call_ids)

@@ -7,6 +7,7 @@ from datetime import datetime
 from math import ceil, isnan
 from typing import Any, ClassVar
 
+from agents.domain.budgets import describe_exhausted
 from agents.domain.failures import ErrorClass, Recovery
 from foundation.durations import duration
 from foundation.errors import BandstandError
@@ -37,6 +38,8 @@ class ModelError(BandstandError):
     code = "model_unknown"
     error_class: ClassVar[ErrorClass] = ErrorClass.UNKNOWN
     user_message: ClassVar[str] = "The model failed in a way that we do not know."
+    # Whether it says something about the route; not where that was not asked.
+    is_of_route: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -64,6 +67,11 @@ class ModelError(BandstandError):
         self.provider_code = provider_code
         self.status = status
         self.request_id: str | None = None
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When trying again may help; None: at any time, or never, as its class says."""
+        return None
 
     @property
     def user_detail(self) -> str:
@@ -136,6 +144,7 @@ class BadModelRequest(ModelError):
 
 class BudgetExceeded(ModelError):
     error_class = ErrorClass.BUDGET_EXCEEDED
+    is_of_route = False
 
     def __init__(self, detail: str | None = None, *, resets_at: datetime | None = None) -> None:
         """`resets_at` is when the budget begins anew; None where that does not help."""
@@ -143,15 +152,18 @@ class BudgetExceeded(ModelError):
         self.resets_at = resets_at
 
     @property
+    def retry_at(self) -> datetime | None:
+        return self.resets_at
+
+    @property
     def user_detail(self) -> str:
         """That it is used up, and when it begins anew."""
-        if self.resets_at is None:
-            return self.user_message
-        return f"{self.user_message} It begins anew on {self.resets_at:%Y-%m-%d} at {self.resets_at:%H:%M} UTC."
+        return describe_exhausted(self.resets_at)
 
 
 class PriceUnknown(ModelError):
     error_class = ErrorClass.PRICE_UNKNOWN
+    is_of_route = False
 
 
 class ToolFailed(ModelError):

@@ -16,6 +16,7 @@ from agents.llm.offline import OfflineModel
 from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
 from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import OFFLINE, OPENAI, VENDORS, route_error
+from agents.llm.stored_prices import StoredPrices
 from foundation.http import GuardedClient, allowed_origin
 
 # The offline model reads whatever it is sent; this is what large models can take.
@@ -43,11 +44,25 @@ class GatewayConfig:
         return {OPENAI: openai, **vendors}
 
 
+def open_prices(config: GatewayConfig, stored: StoredPrices | None = None) -> Prices:
+    """What models cost, without the models."""
+    listed = {name: vendor.listed for name, vendor in VENDORS.items()}
+    providers = {OPENAI: config.openai_base_url or DEFAULT_BASE_URL, **listed}
+    return Prices(providers=providers, overrides=config.prices, stored=stored)
+
+
 class Gateway:
     """The models of this process."""
 
-    def __init__(self, config: GatewayConfig, *, client: GuardedClient | None = None) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        client: GuardedClient | None = None,
+        stored_prices: StoredPrices | None = None,
+    ) -> None:
         """`client` is closed by its owner; without one the gateway has its own, which may reach the configured server.
+        `stored_prices` are those that owners have entered, which their owner keeps up to date.
 
         Raises `AddressRefused` for a base URL that is not a plain http(s) address.
         """
@@ -61,8 +76,7 @@ class Gateway:
             OPENAI: openai,
             **{vendor.provider: VendorModel(vendor) for vendor in config.vendors},
         }
-        listed = {name: vendor.listed for name, vendor in VENDORS.items()}
-        self._prices = Prices(providers={OPENAI: base_url, **listed}, overrides=config.prices)
+        self.prices = open_prices(config, stored_prices)
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The client for `route`, and the provider's name of the model. Raises `BadModelRequest` for a route that
@@ -89,21 +103,23 @@ class Gateway:
         provider, _, model = route.partition(":")
         if (window := self._dialects.window_for(route)) is not None:
             return window
-        return OFFLINE_WINDOW if provider == OFFLINE else await self._prices.window(provider=provider, model=model)
+        return OFFLINE_WINDOW if provider == OFFLINE else await self.prices.window(provider=provider, model=model)
 
     async def price_bound(self, route: str, *, input_tokens: int) -> CallPrice | None:
         """What a call costs at most at today's prices, whose request has no more tokens than that; None if unknown."""
         if costs_nothing(route):
             return FREE_CALL
         provider, _, model = route.partition(":")
-        return await self._prices.bound(provider=provider, model=model, input_tokens=input_tokens)
+        return await self.prices.bound(provider=provider, model=model, input_tokens=input_tokens)
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
         """US dollars for what a model behind `route` has used, by the model that answered; None if unknown."""
         if costs_nothing(route):
             return FREE
         provider, _, model = route.partition(":")
-        return self._prices.cost(provider=provider, model=response_model or model, usage=usage) if usage else None
+        if usage is None:
+            return None
+        return self.prices.cost(provider=provider, model=response_model or model, usage=usage, route_model=model)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

@@ -1,5 +1,5 @@
-"""The catalog of models: the price of a call (what it costs) and the context window, from a table that comes with
-the program; nothing is fetched.
+"""The catalog of models: the price of a call (what it costs) and the context window. Prices are those that owners have
+entered, then those of the environment, then those of a table that comes with the program; nothing is fetched.
 
 The table takes time to load and some memory, so only processes that call a paid model load it, in a thread, when they
 first ask for its window. Prices are US dollars per million tokens.
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, TieredPrices
 
     from agents.llm.interface import Usage
+    from agents.llm.stored_prices import StoredPrices
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,10 @@ class Rates:
     cache_write: Decimal
     output: Decimal
     request: Decimal = Decimal(0)
+
+    def call_price(self) -> CallPrice:
+        """What bounds the cost of a call: by the dearest kind of input."""
+        return CallPrice(max(self.input, self.cached, self.cache_write), self.output, self.request)
 
 
 def read_overrides(text: str) -> dict[str, Rates]:
@@ -77,13 +83,22 @@ def _price(word: str) -> Decimal | None:
     return price if price.is_finite() and 0 <= price <= _MAX_PRICE else None
 
 
+class PriceSource(StrEnum):
+    """Whose price it is."""
+
+    ENTERED = "entered"
+    ENVIRONMENT = "environment"
+    TABLE = "table"
+
+
 @dataclass(slots=True)
 class Prices:
-    """The prices that the operator has configured, then those of the table. `providers` has the id or the address of a
-    route's provider in the table; None: it is not in the table."""
+    """What models cost. `providers` has the id or the address of a route's provider in the table; None: it is not in
+    the table. `overrides` are those of the environment; `stored` those that owners have entered, which come first."""
 
     providers: Mapping[str, str | None]
     overrides: Mapping[str, Rates] = field(default_factory=dict)
+    stored: StoredPrices | None = None
     _models: dict[str, ModelInfo | None] = field(default_factory=dict)
     _unpriced: set[tuple[str, str]] = field(default_factory=set)
 
@@ -95,22 +110,32 @@ class Prices:
         entry = self._entry(provider, model)
         return entry.context_window if entry else None
 
-    async def bound(self, *, provider: str, model: str, input_tokens: int) -> CallPrice | None:
+    async def bound(self, *, provider: str, model: str, input_tokens: int, has_output: bool = True) -> CallPrice | None:
         """The prices of a call whose request has no more tokens than that, by the dearest kind of input; None if
-        unknown. Larger requests cost more for each token with some models, never less."""
-        rates = self._override(provider, model)
-        if rates is None:
-            if f"{provider}:{model}" not in self._models:
-                await asyncio.to_thread(self._entry, provider, model)
-            entry = self._entry(provider, model)
-            rates = _rates(entry, input_tokens) if entry else None
-        if rates is None:
-            return None
-        return CallPrice(max(rates.input, rates.cached, rates.cache_write), rates.output, rates.request)
+        unknown. Larger requests cost more for each token with some models, never less. Without output its price need
+        not be known."""
+        own = self._own(provider, (model,))
+        if own is None and f"{provider}:{model}" not in self._models:
+            await asyncio.to_thread(self._entry, provider, model)
+        priced = self.find(provider=provider, model=model, input_tokens=input_tokens, has_output=has_output)
+        return priced[1].call_price() if priced else None
 
-    def cost(self, *, provider: str, model: str, usage: Usage) -> Decimal | None:
-        """What the call costs at today's prices, in US dollars with eight places; None if unknown."""
-        rates = self._override(provider, model) or self._listed(provider, model, usage)
+    def find(
+        self, *, provider: str, model: str, input_tokens: int = 0, has_output: bool = True
+    ) -> tuple[PriceSource, Rates] | None:
+        """Today's price of a route, and whose it is; None if unknown."""
+        if (own := self._own(provider, (model,))) is not None:
+            return own
+        entry = self._entry(provider, model)
+        rates = _rates(entry, input_tokens, has_output=has_output) if entry else None
+        return (PriceSource.TABLE, rates) if rates else None
+
+    def cost(self, *, provider: str, model: str, usage: Usage, route_model: str | None = None) -> Decimal | None:
+        """What the call costs at today's prices, in US dollars with eight places; None if unknown. `model` is the one
+        that answered, `route_model` the one that was asked: a price that people set for it also holds for its dated
+        names."""
+        own = self._own(provider, (model,) if route_model is None else (model, route_model))
+        rates = own[1] if own else self._listed(provider, model, usage)
         if rates is None or not _is_consistent(usage):
             return None
         fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
@@ -123,15 +148,25 @@ class Prices:
         cost = (tokens / _PER + rates.request).quantize(COST_QUANTUM)
         return cost if cost <= _MAX_CALL_COST else None
 
-    def _override(self, provider: str, model: str) -> Rates | None:
-        return self.overrides.get(f"{provider}:{model}") or self.overrides.get(f"{provider}:*")
+    def _own(self, provider: str, models: tuple[str, ...]) -> tuple[PriceSource, Rates] | None:
+        """The price that people have set for the first of `models` that has one, or for all of the provider's."""
+        names = [f"{provider}:{model}" for model in (*models, "*")]
+        if self.stored is not None:
+            at = datetime.now(UTC)
+            for name in names:
+                if (rates := self.stored.find(name, at)) is not None:
+                    return PriceSource.ENTERED, rates
+        for name in names:
+            if (rates := self.overrides.get(name)) is not None:
+                return PriceSource.ENVIRONMENT, rates
+        return None
 
     def _listed(self, provider: str, model: str, usage: Usage) -> Rates | None:
         entry = self._entry(provider, model)
         if entry is None and (provider, model) not in self._unpriced:
             self._unpriced.add((provider, model))
             log.warning("price.not_found", provider=provider, model=model)
-        return _rates(entry, usage.input_tokens) if entry else None
+        return _rates(entry, usage.input_tokens, has_output=usage.output_tokens > 0) if entry else None
 
     def _entry(self, provider: str, model: str) -> ModelInfo | None:
         """The model's entry in the table, cached; None if it has none."""
@@ -164,11 +199,14 @@ def _find(provider: str | None, model: str) -> ModelInfo | None:
         return None
 
 
-def _rates(model: ModelInfo, input_tokens: int) -> Rates | None:
-    """Today's prices of a request with so many input tokens, on which some depend; None if there are none."""
+def _rates(model: ModelInfo, input_tokens: int, *, has_output: bool = True) -> Rates | None:
+    """Today's prices of a request with so many input tokens, on which some depend; None if there are none. That of the
+    output may be missing where there is none."""
     listed = model.get_prices(datetime.now(UTC))
     input_price = _tier_price(listed.input_mtok, input_tokens)
     output_price = _tier_price(listed.output_mtok, input_tokens)
+    if output_price is None and not has_output:
+        output_price = Decimal(0)
     if input_price is None or output_price is None:
         return None
     cached_price, cache_write_price = (

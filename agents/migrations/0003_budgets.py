@@ -37,6 +37,11 @@ class Migration(migrations.Migration):
             name="api_key_id",
             field=models.UUIDField(help_text="The API key that asked, if any.", null=True),
         ),
+        migrations.AddField(
+            model_name="turn",
+            name="error_retry_at",
+            field=models.DateTimeField(help_text="When trying again may help; null: at any time, or never.", null=True),
+        ),
         migrations.CreateModel(
             name="Budget",
             fields=[
@@ -192,6 +197,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(("status__in", ["granted", "reserved", "waiting"])),
                         fields=["status", "id"],
                         name="reservation_open",
+                    ),
+                    models.Index(
+                        condition=models.Q(("reported_at__isnull", False), ("status", "unconfirmed")),
+                        fields=["id"],
+                        name="reservation_reported_late",
                     ),
                     models.Index(
                         condition=models.Q(("turn_id__isnull", False)),
@@ -485,6 +495,33 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
+        ),
+        migrations.CreateModel(
+            name="UsageRollup",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(help_text="When the day begins.")),
+                ("agent_id", models.UUIDField()),
+                ("release_id", models.UUIDField()),
+                ("user_id", models.IntegerField()),
+                ("purpose", models.CharField(max_length=40)),
+                ("calls", models.IntegerField(help_text="Turns that ended, or calls.")),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cost_usd", models.DecimalField(decimal_places=8, max_digits=20)),
+                ("cost_unknown", models.IntegerField(help_text="Turns or calls whose cost nobody knows.")),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("at", "agent_id", "release_id", "user_id", "purpose"), name="usage_rollup_unique"
+                    )
+                ],
+            },
+        ),
+        migrations.RunSQL(
+            "ALTER TABLE agents_usagerollup SET (fillfactor = 70)",
+            "ALTER TABLE agents_usagerollup RESET (fillfactor)",
         ),
         migrations.RunSQL(SETTLE_AND_RESERVE, SETTLE_AND_RESERVE_BACK),
     ]

@@ -8,24 +8,30 @@ statement, whatever becomes of the process that has sent it.
 In this order:
 
 1. What has an outcome is settled. A step or a call for side work says in its `details` which reservation its usage is
-   of. One that has an outcome and does not name it, or whose runner is gone, may have been billed: all of it counts.
+   of. One that has an outcome and does not name it, or whose runner is gone, may have been billed: all of it counts,
+   until somebody reports what it was, or that it was never made.
 2. Places of turns that no longer wait are removed.
 3. In the order of arrival money is given: first to turns that come back with what was granted to them, then to those
    that wait, then to new requests. Where the whole answer does not fit it is shortened, down to its floor; what does
    not fit then waits, and nobody passes it in the windows that it waits for; what can never fit is refused.
+
+Those that wait are looked at where something has changed in a window that they wait for; all of them in a full pass.
+Without sequential scans, so that a plan that was made when the tables were small does no harm when they are large.
 """
 
 SETTLE_AND_RESERVE = """
-CREATE FUNCTION agents_settle_and_reserve(requests jsonb, releases bigint[]) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE FUNCTION agents_settle_and_reserve(requests jsonb, releases bigint[], is_full bool) RETURNS jsonb
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     at timestamptz;
     item record;
     b record;
     w record;
     results jsonb := '[]';
-    wakes jsonb := '[]';
+    wakes jsonb;
     drawn jsonb;
     overdrawn bigint;
+    touched bigint[];
     blocked bigint[] := '{}';
     tight bigint[];
     window_ids bigint[];
@@ -35,6 +41,7 @@ DECLARE
     failing uuid;
     reason text;
     key uuid;
+    turn_epoch int;
     price jsonb;
     input_bound bigint;
     most bigint;
@@ -48,14 +55,26 @@ DECLARE
     new_id bigint;
     new_status text;
     is_waiting bool := false;
+    is_exhausted bool;
 BEGIN
     PERFORM pg_advisory_xact_lock(7088947288457871372);
     at := clock_timestamp();
 
-    WITH due AS MATERIALIZED (
-        SELECT r.id, r.windows, r.usd, r.tokens, r.route,
+    WITH candidates AS MATERIALIZED (
+        SELECT r.*, r.usd AS held_usd, r.tokens AS held_tokens, 0::numeric AS booked_usd, 0::bigint AS booked_tokens
+        FROM agents_budgetreservation r WHERE r.status IN ('reserved', 'granted')
+        UNION ALL
+        SELECT r.*, 0, 0, r.settled_usd, r.settled_tokens
+        FROM agents_budgetreservation r WHERE r.status = 'unconfirmed' AND r.reported_at IS NOT NULL
+        UNION ALL
+        SELECT r.*, 0, 0, r.settled_usd, r.settled_tokens
+        FROM agents_budgetreservation r
+        WHERE r.status = 'unconfirmed' AND r.reported_at IS NULL AND r.id = ANY(releases)
+    ), due AS MATERIALIZED (
+        SELECT r.id, r.windows, r.usd, r.tokens, r.held_usd, r.held_tokens, r.booked_usd, r.booked_tokens, r.route,
                (r.request ->> 'estimated_tokens')::bigint AS estimated, (r.request ->> 'bytes')::bigint AS bytes,
                CASE WHEN r.id = ANY(releases) OR r.status = 'granted' THEN 'released'
+                    WHEN r.status = 'unconfirmed' THEN 'settled'
                     WHEN CASE WHEN r.purpose = 'step' THEN p.status <> 'intent' AND p.details ->> 'reservation' = r.id::text
                               WHEN r.utility_call_id IS NOT NULL
                               THEN u.status <> 'intent' AND u.details ->> 'reservation' = r.id::text
@@ -64,36 +83,48 @@ BEGIN
                coalesce(p.cost_usd, u.cost_usd, r.reported_usd) AS cost,
                coalesce(p.input_tokens, u.input_tokens) AS input,
                coalesce(p.input_tokens + p.output_tokens, u.input_tokens + u.output_tokens, r.reported_tokens) AS used
-        FROM agents_budgetreservation r
-        LEFT JOIN agents_step p ON p.turn_id = r.turn_id AND p.number = r.step
-        LEFT JOIN agents_turn t ON t.id = r.turn_id AND r.purpose = 'step'
-        LEFT JOIN agents_utilitycall u ON u.id = r.utility_call_id
-        WHERE r.status IN ('reserved', 'granted')
-          AND (r.id = ANY(releases) OR CASE
-              WHEN r.status = 'granted' THEN t.id IS NULL OR t.finished_at IS NOT NULL OR p.status IS DISTINCT FROM 'intent'
+        FROM candidates r
+        LEFT JOIN LATERAL (
+            SELECT s.status, s.details, s.cost_usd, s.input_tokens, s.output_tokens
+            FROM agents_step s WHERE s.turn_id = r.turn_id AND s.number = r.step LIMIT 1) p ON true
+        LEFT JOIN LATERAL (
+            SELECT s.id, s.status, s.epoch, s.finished_at
+            FROM agents_turn s WHERE s.id = r.turn_id AND r.purpose = 'step' LIMIT 1) t ON true
+        LEFT JOIN LATERAL (
+            SELECT s.status, s.details, s.cost_usd, s.input_tokens, s.output_tokens
+            FROM agents_utilitycall s WHERE s.id = r.utility_call_id LIMIT 1) u ON true
+        WHERE r.id = ANY(releases) OR r.status = 'unconfirmed' OR CASE
+              -- A turn that waits for a route holds no money meanwhile.
+              WHEN r.status = 'granted' THEN t.id IS NULL OR t.finished_at IS NOT NULL OR t.status = 'retry_wait'
+                                             OR p.status IS DISTINCT FROM 'intent'
               WHEN r.purpose = 'step' THEN t.id IS NULL OR p.status IS DISTINCT FROM 'intent' OR t.epoch <> r.epoch
                                            OR t.status NOT IN ('running', 'cancelling')
               WHEN r.utility_call_id IS NOT NULL THEN u.status IS DISTINCT FROM 'intent' OR r.expires_at < at
-              ELSE r.reported_at IS NOT NULL OR r.expires_at < at END)
+              ELSE r.reported_at IS NOT NULL OR r.expires_at < at END
     ), priced AS MATERIALIZED (
         SELECT d.*,
-               CASE d.status WHEN 'released' THEN 0 WHEN 'settled' THEN coalesce(d.cost, d.usd) ELSE d.usd END
-                   AS settled_usd,
-               CASE d.status WHEN 'released' THEN 0 WHEN 'settled' THEN coalesce(d.used, d.tokens) ELSE d.tokens END
-                   AS settled_tokens
+               CASE WHEN d.status = 'released' THEN 0
+                    -- Neither NaN, which is larger than everything, nor what would give money back.
+                    WHEN d.status = 'settled' AND d.cost >= 0 AND d.cost < 'Infinity' THEN d.cost
+                    ELSE d.usd END AS settled_usd,
+               CASE WHEN d.status = 'released' THEN 0
+                    WHEN d.status = 'settled' AND d.used >= 0 THEN d.used
+                    ELSE d.tokens END AS settled_tokens
         FROM due d
     ), moved AS (
-        SELECT v.id, sum(CASE v.unit WHEN 'usd' THEN d.usd ELSE d.tokens END) AS reserved,
-               sum(CASE v.unit WHEN 'usd' THEN d.settled_usd ELSE d.settled_tokens END) AS spent,
+        SELECT v.id, sum(CASE v.unit WHEN 'usd' THEN d.held_usd ELSE d.held_tokens END) AS reserved,
+               sum(CASE v.unit WHEN 'usd' THEN d.settled_usd - d.booked_usd
+                               ELSE d.settled_tokens - d.booked_tokens END) AS spent,
                sum(greatest(0, CASE v.unit WHEN 'usd' THEN d.settled_usd - d.usd ELSE d.settled_tokens - d.tokens END))
                    AS overdraft
         FROM priced d CROSS JOIN LATERAL unnest(d.windows) AS k(id) JOIN agents_budgetwindow v ON v.id = k.id
         GROUP BY v.id
     ), changed AS (
         UPDATE agents_budgetwindow v
-        SET spent = v.spent + m.spent, reserved = greatest(0, v.reserved - m.reserved),
+        SET spent = greatest(0, v.spent + m.spent), reserved = greatest(0, v.reserved - m.reserved),
             overdraft = v.overdraft + m.overdraft
         FROM moved m WHERE v.id = m.id
+        RETURNING v.budget_id, v.spent, m.spent AS added
     ), ratios AS (
         INSERT INTO agents_tokenratio AS o (route, ratio, extra_tokens)
         SELECT d.route, max(d.input::float8 / d.estimated), greatest(0, max(d.input - d.bytes))
@@ -106,12 +137,24 @@ BEGIN
         SET status = d.status, settled_usd = d.settled_usd, settled_tokens = d.settled_tokens, settled_at = at
         FROM priced d WHERE r.id = d.id
     )
-    SELECT count(*) INTO overdrawn FROM moved WHERE overdraft > 0;
+    SELECT (SELECT count(*) FROM moved WHERE overdraft > 0),
+           coalesce((SELECT array_agg(m.id) FROM moved m), '{}'),
+           EXISTS (SELECT FROM changed c JOIN agents_budget g ON g.id = c.budget_id
+                   CROSS JOIN LATERAL (
+                       SELECT CASE WHEN g.override_until > at THEN g.override_amount ELSE g.amount END AS amount) a
+                   WHERE c.spent >= a.amount AND c.spent - c.added < a.amount)
+    INTO overdrawn, touched, is_exhausted;
+    IF is_exhausted THEN
+        PERFORM pg_notify('bandstand_budgets', 'exhausted');
+    END IF;
 
-    DELETE FROM agents_budgetreservation r
-    WHERE r.status = 'waiting' AND NOT EXISTS (
-        SELECT FROM agents_turn t JOIN agents_step p ON p.turn_id = t.id AND p.number = r.step
-        WHERE t.id = r.turn_id AND t.finished_at IS NULL AND p.status = 'intent');
+    WITH gone AS (
+        DELETE FROM agents_budgetreservation r
+        WHERE r.status = 'waiting' AND NOT EXISTS (
+            SELECT FROM agents_turn t JOIN agents_step p ON p.turn_id = t.id AND p.number = r.step
+            WHERE t.id = r.turn_id AND t.finished_at IS NULL AND t.status <> 'retry_wait' AND p.status = 'intent')
+        RETURNING r.windows)
+    SELECT touched || coalesce(array_agg(k.id), '{}') INTO touched FROM gone CROSS JOIN LATERAL unnest(gone.windows) AS k(id);
 
     FOR item IN
         SELECT q.n, h.id AS held_id, h.status AS held_status, h.windows AS held_windows, h.usd AS held_usd,
@@ -123,19 +166,31 @@ BEGIN
         WHERE q.n IS NOT NULL OR h.status = 'waiting'
         ORDER BY h.status = 'granted' DESC NULLS LAST, h.id NULLS LAST, q.n
     LOOP
-        IF item.n IS NULL AND NOT item.is_stale AND item.held_windows && blocked THEN
+        IF item.n IS NULL AND NOT item.is_stale
+           AND (item.held_windows && blocked OR NOT is_full AND NOT item.held_windows && touched) THEN
+            IF NOT item.held_windows <@ blocked THEN
+                blocked := blocked || item.held_windows;
+            END IF;
             is_waiting := true;
             CONTINUE;
         END IF;
+        price := nullif(item.request -> 'price', 'null');
+        key := (item.request ->> 'key')::uuid;
+        IF item.request ->> 'turn' IS NOT NULL THEN
+            SELECT coalesce(key, t.api_key_id), t.epoch INTO key, turn_epoch
+            FROM agents_turn t WHERE t.id = (item.request ->> 'turn')::uuid;
+            IF item.n IS NOT NULL AND turn_epoch <> (item.request ->> 'epoch')::int THEN
+                -- Another claim owns the turn by now, and what it has granted or waits for.
+                results := results || jsonb_build_object(
+                    'n', item.n, 'status', 'refused', 'reason', 'lost', 'budget', NULL, 'resets_at', NULL);
+                CONTINUE;
+            END IF;
+        END IF;
         IF item.held_status = 'granted' THEN
+            touched := touched || item.held_windows;
             UPDATE agents_budgetwindow v
             SET reserved = greatest(0, v.reserved - CASE v.unit WHEN 'usd' THEN item.held_usd ELSE item.held_tokens END)
             WHERE v.id = ANY(item.held_windows);
-        END IF;
-        price := nullif(item.request -> 'price', 'null');
-        key := (item.request ->> 'key')::uuid;
-        IF key IS NULL AND item.request ->> 'turn' IS NOT NULL THEN
-            SELECT t.api_key_id INTO key FROM agents_turn t WHERE t.id = (item.request ->> 'turn')::uuid;
         END IF;
         SELECT least(ceil((item.request ->> 'estimated_tokens')::bigint * o.ratio * 1.1),
                      (item.request ->> 'bytes')::bigint + ceil(o.extra_tokens * 1.1))::bigint
@@ -157,7 +212,8 @@ BEGIN
                OR g.api_key_id = key
                OR g.group_id IN (SELECT m.group_id FROM accounts_user_groups m
                                  WHERE m.user_id = (item.request ->> 'user')::int)
-               OR g.subject = 'each_user' AND NOT EXISTS (
+               -- What is no user's is that of 0.
+               OR g.subject = 'each_user' AND (item.request ->> 'user')::int <> 0 AND NOT EXISTS (
                       SELECT FROM agents_budget o
                       WHERE o.user_id = (item.request ->> 'user')::int AND o.unit = g.unit AND o.period = g.period)
             ORDER BY g.id
@@ -200,7 +256,7 @@ BEGIN
             ELSIF rate > 0 THEN
                 output_bound := least(output_bound, floor((remaining - fixed) / rate)::bigint);
             END IF;
-            IF b.warn_percent > 0 AND NOT w.warned AND b.now_amount > 0
+            IF item.n IS NOT NULL AND b.warn_percent > 0 AND NOT w.warned AND b.now_amount > 0
                AND w.spent * 100 >= b.now_amount * b.warn_percent THEN
                 drawn := drawn || jsonb_build_object(
                     'window', w.id, 'budget', b.id, 'subject', b.subject, 'unit', b.unit, 'period', b.period,
@@ -208,33 +264,41 @@ BEGIN
             END IF;
         END LOOP;
 
-        -- Who waits in one of these windows came first.
-        IF reason IS NULL AND tight = '{}' AND window_ids && blocked THEN
-            tight := window_ids;
-        ELSIF reason IS NULL AND tight <> '{}' THEN
-            blocked := blocked || tight;
+        IF reason IS NULL AND window_ids && blocked THEN
+            -- Who waits in one of these windows came first.
+            tight := ARRAY(SELECT unnest(tight) UNION SELECT k.id FROM unnest(window_ids) AS k(id) WHERE k.id = ANY(blocked));
         END IF;
-        IF reason IS NULL AND tight <> '{}' AND NOT (item.request ->> 'may_wait')::bool THEN
-            reason := 'busy'; failing := NULL; fails_until := NULL;
+        IF reason IS NULL AND tight <> '{}' THEN
+            IF NOT (item.request ->> 'may_wait')::bool THEN
+                reason := 'busy'; failing := NULL; fails_until := NULL;
+            ELSE
+                IF item.held_status = 'waiting' THEN
+                    -- Nor does anybody pass it where it has waited before: two windows could go on taking turns.
+                    tight := ARRAY(SELECT unnest(tight) UNION
+                                   SELECT k.id FROM unnest(window_ids) AS k(id) WHERE k.id = ANY(item.held_windows));
+                END IF;
+                blocked := blocked || tight;
+            END IF;
+        END IF;
+        IF item.held_status = 'waiting' AND (reason IS NOT NULL OR window_ids = '{}') THEN
+            -- Those behind it move up.
+            touched := touched || item.held_windows;
         END IF;
 
-        IF reason IS NOT NULL THEN
-            DELETE FROM agents_budgetreservation r WHERE r.id = item.held_id;
+        IF reason IS NOT NULL OR window_ids = '{}' THEN
             IF item.n IS NULL THEN
-                -- It asks again when it is awake, and hears why.
-                wakes := wakes || jsonb_build_array(jsonb_build_array(
-                    item.request ->> 'session', item.request ->> 'turn'));
-            ELSE
+                -- It asks again when it is awake, and hears why. Until then it is granted nothing, so that each pass
+                -- wakes it: whoever reads of it first may be killed before it does so.
+                UPDATE agents_budgetreservation r
+                SET status = 'granted', windows = '{}',
+                    expires_at = at + (item.request ->> 'lease_seconds')::float8 * interval '1 second'
+                WHERE r.id = item.held_id;
+                CONTINUE;
+            END IF;
+            DELETE FROM agents_budgetreservation r WHERE r.id = item.held_id;
+            IF reason IS NOT NULL THEN
                 results := results || jsonb_build_object(
                     'n', item.n, 'status', 'refused', 'reason', reason, 'budget', failing, 'resets_at', fails_until);
-            END IF;
-            CONTINUE;
-        END IF;
-        IF window_ids = '{}' THEN
-            DELETE FROM agents_budgetreservation r WHERE r.id = item.held_id;
-            IF item.n IS NULL THEN
-                wakes := wakes || jsonb_build_array(jsonb_build_array(
-                    item.request ->> 'session', item.request ->> 'turn'));
             ELSE
                 results := results || jsonb_build_object('n', item.n, 'status', 'unlimited', 'output_tokens', most);
             END IF;
@@ -242,7 +306,7 @@ BEGIN
         END IF;
 
         IF tight <> '{}' THEN
-            new_status := 'waiting'; new_usd := 0; new_tokens := 0; output_bound := 0;
+            new_status := 'waiting'; new_usd := 0; new_tokens := 0; output_bound := 0; window_ids := tight;
             is_waiting := true;
         ELSE
             new_status := CASE WHEN item.n IS NULL THEN 'granted' ELSE 'reserved' END;
@@ -289,12 +353,11 @@ BEGIN
         END IF;
     END LOOP;
 
-    SELECT wakes || coalesce(jsonb_agg(jsonb_build_array(t.agent_session_id, t.id) ORDER BY r.id), '[]')
-    INTO wakes
+    SELECT coalesce(jsonb_agg(jsonb_build_array(t.agent_session_id, t.id) ORDER BY r.id), '[]') INTO wakes
     FROM agents_budgetreservation r JOIN agents_turn t ON t.id = r.turn_id
     WHERE r.status = 'granted' AND t.status = 'waiting' AND t.wait_reason = 'budget';
     RETURN jsonb_build_object(
         'results', results, 'wake', wakes, 'waiting', is_waiting, 'overdrawn', overdrawn);
 END $$;
 """
-SETTLE_AND_RESERVE_BACK = "DROP FUNCTION agents_settle_and_reserve(jsonb, bigint[]);"
+SETTLE_AND_RESERVE_BACK = "DROP FUNCTION agents_settle_and_reserve(jsonb, bigint[], bool);"

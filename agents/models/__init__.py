@@ -8,7 +8,7 @@ from agents.models.completions import CompletionRequest
 from agents.models.connections import ConnectionSlot, WebProcess
 from agents.models.feedback import Feedback
 from agents.models.handoffs import Handoff, HandoffNote, OperatorDuty
-from agents.models.rollups import CallRollup, RollupWidth, TurnRollup
+from agents.models.rollups import CallRollup, RollupWidth, TurnRollup, UsageRollup
 from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
@@ -76,6 +76,7 @@ __all__ = [
     "TurnRollup",
     "TurnSchedule",
     "TurnText",
+    "UsageRollup",
     "UtilityCall",
     "WebProcess",
 ]

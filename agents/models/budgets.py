@@ -104,7 +104,7 @@ class Budget(models.Model):
 
 class BudgetWindow(models.Model):
     """What is spent and reserved of a budget in one of its periods. Written by the database's function
-    `agents_settle_and_reserve` only."""
+    `agents_settle_and_reserve` only; `warned` also by `agents.budgets`, while it holds the function's lock."""
 
     id = models.BigAutoField(primary_key=True)
     budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="windows", db_index=False)
@@ -143,7 +143,8 @@ class BudgetReservation(models.Model):
     but for `reported_*` of calls that have no other row.
 
     It is for the step of a turn, for a call for side work, or for a call of embeddings, which reports here. It outlives
-    its conversation, so ids are plain. `windows` are those that it draws on, with `usd` or `tokens` by their unit.
+    its conversation, so ids are plain. `windows` are those that it draws on, with `usd` or `tokens` by their unit; of
+    one that waits, those that it waits for.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -182,6 +183,11 @@ class BudgetReservation(models.Model):
                 fields=["status", "id"],
                 name="reservation_open",
                 condition=Q(status__in=sorted(status.value for status in OPEN_RESERVATIONS)),
+            ),
+            models.Index(
+                fields=["id"],
+                name="reservation_reported_late",
+                condition=Q(status="unconfirmed", reported_at__isnull=False),
             ),
             models.Index(fields=["turn_id", "step"], name="reservation_of_turn", condition=Q(turn_id__isnull=False)),
             models.Index(fields=["user_id", "-id"], name="reservation_of_user"),

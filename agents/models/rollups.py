@@ -108,3 +108,33 @@ class CallRollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.calls} calls in the {self.width} {self.at}"
+
+
+class UsageRollup(models.Model):
+    """What a user used on a day (UTC), by agent, release and purpose: "turn", that of a call for side work, or
+    "embeddings".
+
+    Written by `agents.journal.usage` only. Rows name users, agents and releases by plain ids and are never lowered when
+    conversations are deleted. What is about no conversation has the id 0 of an agent or a release.
+    """
+
+    at = models.DateTimeField(help_text="When the day begins.")
+    agent_id = models.UUIDField()
+    release_id = models.UUIDField()
+    user_id = models.IntegerField()
+    purpose = models.CharField(max_length=40)
+    calls = models.IntegerField(help_text="Turns that ended, or calls.")
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    cost_usd = models.DecimalField(max_digits=20, decimal_places=8)
+    cost_unknown = models.IntegerField(help_text="Turns or calls whose cost nobody knows.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["at", "agent_id", "release_id", "user_id", "purpose"], name="usage_rollup_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.calls} of {self.purpose} on {self.at:%Y-%m-%d}"

@@ -100,6 +100,9 @@ class Turn(models.Model):
     error_class = models.CharField(max_length=20, blank=True, default="")
     error_detail = models.TextField(blank=True, default="")
     error_id = models.UUIDField(null=True)
+    error_retry_at = models.DateTimeField(
+        null=True, help_text="When trying again may help; null: at any time, or never."
+    )
     input_tokens = models.IntegerField(null=True, help_text="Null: unknown, such as before the end.")
     output_tokens = models.IntegerField(null=True, help_text="Null: unknown, such as before the end.")
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True, help_text="Null: the price is unknown.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -13,8 +14,9 @@ from agents.domain.approvals import Decider, Decision
 from agents.domain.failures import ErrorClass, parse_error_class
 from agents.domain.states import TurnStatus
 from agents.sessions import CompletionResult
-from agents.sessions.errors import HandedOff
+from agents.sessions.errors import BudgetExhausted, HandedOff
 from foundation import strict_json
+from foundation.clock import now
 from foundation.errors import BandstandError, Conflict, InvalidInput, Unavailable
 from foundation.problems import retry_after_header
 from rest.errors import InvalidFields
@@ -62,7 +64,14 @@ class CompletionFailed(BandstandError):
         self.own_code = error_class.code if error_class else reason
         detail = error.get("detail") or (error_class.failure.user_message if error_class else None)
         error_id = error.get("error_id")
-        super().__init__(f"{detail} (error {error_id})" if error_id else detail)
+        super().__init__(
+            f"{detail} (error {error_id})" if error_id else detail,
+            retry_after_seconds=_seconds_until(error.get("retry_at")),
+        )
+
+
+def _seconds_until(moment: str | None) -> float | None:
+    return None if moment is None else max(1.0, (datetime.fromisoformat(moment) - now()).total_seconds())
 
 
 def _decision_path(approval: Mapping[str, Any]) -> str:
@@ -85,6 +94,8 @@ def no_answer(result: CompletionResult) -> BandstandError:
     return MessageHandedOff() if result.handed_off else CompletionFailed(result)
 
 
+# As OpenAI has them.
+_CODES = {"unauthenticated": "invalid_api_key", BudgetExhausted.code: ErrorClass.BUDGET_EXCEEDED.code}
 _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
 _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
 
@@ -117,12 +128,15 @@ def openai_error_body(error: BandstandError | None) -> dict[str, Any]:
         pointer, _, message = error.faults[0]
     code = error.own_code if isinstance(error, CompletionFailed) else error.code
     more = {"approvals": error.approvals} if isinstance(error, ApprovalRequired) else {}
-    code = "invalid_api_key" if code == "unauthenticated" else code
+    code = _CODES.get(code, code)
     return _shape(message, _status(error), code, _param(pointer), **more)
 
 
 def _shape(message: str, status: int, code: str, param: str | None, **more: Any) -> dict[str, Any]:
-    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    if code == ErrorClass.BUDGET_EXCEEDED.code:
+        kind = code  # OpenAI's type, too
+    else:
+        kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "code": code, "param": param, **more}}
 
 

@@ -20,6 +20,8 @@ from django.views.decorators.http import require_safe
 import markdown_rendering
 from accounts.login import LoginForm, add_retry_after_header
 from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
+from agents.pages.budget_section import quota_warning
+from foundation import strict_json
 
 _STATIC = Path(__file__).resolve().parent / "static"
 _HELP = Path(__file__).parents[2] / "docs" / "chat.md"
@@ -53,14 +55,21 @@ _SCHEDULES_MODULES = _modules("schedules/main.js")
 @login_required
 @ensure_csrf_cookie
 def chat(request: HttpRequest) -> HttpResponse:
-    """The chat page. The URL fragment names the open session; all data comes from the API.
+    """The chat page. The URL fragment names the open session; all data comes from the API, but for a budget of which
+    much is used.
 
     A user who may enter the console but not chat is redirected there: every login leads here.
     """
     may_chat = request.user.has_perm(USE_CHAT)
     if not may_chat and request.user.has_perm(ENTER_CONSOLE):
         return HttpResponseRedirect(reverse("admin:index"))
-    context = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES, "may_chat": may_chat}
+    quota = quota_warning(request.user.pk) if may_chat and request.user.pk else None
+    context = {
+        "csrf_cookie": settings.CSRF_COOKIE_NAME,
+        "modules": MODULES,
+        "may_chat": may_chat,
+        "quota": strict_json.dumps(quota).decode() if quota else "",
+    }
     return render(request, "pages/chat.html", context)
 
 

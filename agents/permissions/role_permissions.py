@@ -29,6 +29,9 @@ ADD_BUDGET: Final = "agents.add_budget"
 CHANGE_BUDGET: Final = "agents.change_budget"
 DELETE_BUDGET: Final = "agents.delete_budget"
 OVERRIDE_BUDGET: Final = "agents.override_budget"
+ADD_PRICE: Final = "agents.add_modelprice"
+CHANGE_PRICE: Final = "agents.change_modelprice"
+DELETE_PRICE: Final = "agents.delete_modelprice"
 # Notes are for operators, not for whoever may read a transcript.
 VIEW_NOTE: Final = "agents.view_handoffnote"
 
@@ -74,6 +77,15 @@ def declare() -> None:
                 VIEW_NOTE,
             },
             Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
-            Role.OWNER: {GRANT_APPROVAL, ADD_BUDGET, CHANGE_BUDGET, DELETE_BUDGET, OVERRIDE_BUDGET},
+            Role.OWNER: {
+                GRANT_APPROVAL,
+                ADD_BUDGET,
+                CHANGE_BUDGET,
+                DELETE_BUDGET,
+                OVERRIDE_BUDGET,
+                ADD_PRICE,
+                CHANGE_PRICE,
+                DELETE_PRICE,
+            },
         }
     )

@@ -17,13 +17,14 @@ from uuid import UUID
 
 import psycopg
 
+from agents.budgets.exhausted_budgets import exhausted_budgets
 from agents.journal import sql
 from agents.journal.listen_connection import open_listen_connection
 from agents.journal.log import LoggedEvent
 from agents.relay.event_lag import EventLag
 from foundation.clock import now
 from foundation.page_size import PAGE_BYTES
-from foundation.pg_listener import ListeningThread, Wake
+from foundation.pg_listener import ListeningThread, RowListener, Wake
 
 # The largest number of events in memory for one watcher, and of one read for it. A large event counts as several.
 BUFFER_EVENTS = 500
@@ -129,17 +130,18 @@ class Subscription:
 
 
 class Hub:
-    """All the watchers of one event loop, and the thread that reads for them."""
+    """All the watchers of one event loop, and the thread that reads for them, whose connection `listeners` share."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, listeners: Sequence[RowListener] = ()) -> None:
         self.loop = loop
+        self._listeners = listeners
         self.lag = EventLag()
         self._lock = threading.Lock()
         self._watchers: dict[UUID, set[Subscription]] = defaultdict(set)
         self._is_closed = False
         self._thread = ListeningThread(
             name="relay",
-            channels=[sql.EVENTS_CHANNEL],
+            channels=[sql.EVENTS_CHANNEL, *(listener.channel for listener in listeners)],
             connect=open_listen_connection,
             work=self._read,
             interval_seconds=POLL_SECONDS,
@@ -216,6 +218,8 @@ class Hub:
     # --- the hub's thread ---
 
     def _read(self, connection: psycopg.Connection, wake: Wake) -> None:
+        for listener in self._listeners:
+            listener.hear(connection, wake)
         with self._lock:
             self._mark_due(wake)
             readers = self._group_due_watchers()
@@ -238,7 +242,9 @@ class Hub:
                 for watcher in group:
                     watcher.due = True
             return
-        for _, payload in wake.payloads:
+        for channel, payload in wake.payloads:
+            if channel != sql.EVENTS_CHANNEL:
+                continue
             session, _, seq = payload.partition(" ")
             for watcher in self._watchers.get(UUID(session), ()):
                 if watcher.cursor < int(seq):
@@ -323,7 +329,7 @@ def get_hub() -> Hub:
     loop = asyncio.get_running_loop()
     if _hub is None or _hub.loop is not loop:
         close_hub()
-        _hub = Hub(loop)
+        _hub = Hub(loop, listeners=[exhausted_budgets])
     return _hub
 
 

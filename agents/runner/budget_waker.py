@@ -29,13 +29,13 @@ def settle_budgets(runner_id: UUID) -> int:
         return 0
     if Runner.objects.alive().order_by("pk").values_list("pk", flat=True).first() != runner_id:
         return 0
-    return wake_for_budget(settle_and_reserve().wake)
+    return wake_for_budget(settle_and_reserve(is_full=True).wake)
 
 
 def settle_open_reservations() -> int:
     """Settle what has an outcome and wake turns that have their money, whoever else does; return how many were
     woken."""
-    return wake_for_budget(settle_and_reserve().wake) if _has_open() else 0
+    return wake_for_budget(settle_and_reserve(is_full=True).wake) if _has_open() else 0
 
 
 def _has_open() -> bool:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -43,7 +43,7 @@ from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
-from foundation.pg_listener import ListeningThread, Wake
+from foundation.pg_listener import ListeningThread, RowListener, Wake
 from foundation.spans import CONTEXT
 
 log = structlog.get_logger(__name__)
@@ -69,16 +69,6 @@ class RunnerSettings:
     heartbeat_seconds: float
     drain_seconds: float
     liveness_file: Path | None = None
-
-
-class RowListener(Protocol):
-    """Something that follows rows which other processes write: `hear` is called with every wake-up of the listening
-    connection, before turns are claimed."""
-
-    @property
-    def channel(self) -> str: ...
-
-    def hear(self, connection: psycopg.Connection, wake: Wake) -> None: ...
 
 
 class RunnerProcess:
@@ -204,6 +194,7 @@ class RunnerProcess:
     # --- the claiming thread ---
 
     def _hear(self, connection: psycopg.Connection, wake: Wake) -> None:
+        # Before turns are claimed.
         for listener in self._listeners:
             listener.hear(connection, wake)
         self._claim_turns(connection, wake)

@@ -15,7 +15,9 @@ from agents.domain.fallback import Policy
 from agents.domain.retry_adaptation import RetryAdaptation
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
+from agents.llm.embedding_ledger import EmbeddingLedger
 from agents.llm.gateway import Gateway, GatewayConfig
+from agents.llm.stored_prices import StoredPrices
 from agents.routing.fingerprints import credential_fingerprints
 from agents.routing.guard import ProcessRouteGuard
 from agents.routing.guard_settings import GuardSettings, RouteFigures
@@ -25,6 +27,8 @@ from agents.sessions.storage import guard_session_storage
 from agents.sessions.tool_memory import SessionMemory
 from agents.tools.toolbox import Toolbox
 from foundation.db_threads import in_db_thread
+from foundation.pg_listener import RowListener
+from memory.embeddings.embedding_budget import use_embedding_budget
 from memory.recall import arecall
 
 _CLOSE_SECONDS = 5.0
@@ -41,11 +45,11 @@ async def open_services(
     guard: GuardSettings,
     figures: RouteFigures,
     pepper: str,
-) -> AsyncIterator[tuple[Services, ProcessRouteGuard, BudgetIndex]]:
-    """The services of the running loop, and those among them that have to listen; their connections are closed on
-    leaving. `policy` says how often models are asked for one answer, `adapts` whether pauses adapt to how retries went
-    lately; `data_dir` is for tools that store files, `compute_memory_mb` what one call of an isolated tool may use,
-    `pepper` the key of fingerprints.
+) -> AsyncIterator[tuple[Services, ProcessRouteGuard, Sequence[RowListener]]]:
+    """The services of the running loop, the guard of its routes, and all that has to listen for rows of other
+    processes; their connections are closed on leaving. `policy` says how often models are asked for one answer,
+    `adapts` whether pauses adapt to how retries went lately; `data_dir` is for tools that store files,
+    `compute_memory_mb` what one call of an isolated tool may use, `pepper` the key of fingerprints.
 
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
@@ -57,7 +61,8 @@ async def open_services(
         own = {"probe_seconds": probe_seconds, **models.dialects.figures_for(route)}
         return replace(figures, max_probe_seconds=first_token_seconds, **own)
 
-    gateway = Gateway(models)
+    prices = StoredPrices()
+    gateway = Gateway(models, stored_prices=prices)
     toolbox = Toolbox(
         data_dir=data_dir,
         compute_memory_mb=compute_memory_mb,
@@ -88,7 +93,8 @@ async def open_services(
             retry_adaptation=RetryAdaptation(is_on=adapts),
             memories=arecall,
         )
-        yield services, routes, index
+        with use_embedding_budget(EmbeddingLedger(lambda: gateway.prices, index=index)):
+            yield services, routes, (routes, index, prices)
     finally:
         await budgets.aclose()
         if wakes:

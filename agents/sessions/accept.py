@@ -25,6 +25,7 @@ from agents.journal.locked_writes import (
 )
 from agents.models import AgentSession, Event, Message, Turn
 from agents.permissions.agents import can_use_agent
+from agents.sessions.budget_checks import exhausted_error, find_exhausted_budget
 from agents.sessions.errors import HandedOff, SessionQueueFull, TurnInProgress
 from foundation import strict_json
 from foundation.clock import now
@@ -71,8 +72,8 @@ def accept_message(
     at the root. After a lost connection this is tried once more: the key, or a generated one, keeps the message from
     being stored twice.
 
-    Raises `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`, `TurnInProgress`, `SessionQueueFull`,
-    `IdempotencyMismatch`, and `Unavailable` when the database cannot be reached.
+    Raises `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`, `BudgetExhausted`, `TurnInProgress`,
+    `SessionQueueFull`, `IdempotencyMismatch`, and `Unavailable` when the database cannot be reached.
     """
     actor.require_scope(Scope.CHAT)
     if actor.user_id is None:
@@ -94,6 +95,7 @@ def accept_message(
         when_busy=when_busy,
         priority=priority,
         title=make_title(text),
+        api_key_id=actor.key_id,
     )
     return accept_new(new)
 
@@ -122,6 +124,10 @@ def _fingerprint(text: str, parent: UUID | Unset | None, when_busy: WhenBusy | N
 def _accept(new: NewTurn) -> Accepted:
     if new.branch and new.parent is not None:
         _check_parent(new, new.parent)
+    if (budget := find_exhausted_budget(new)) is not None:
+        if (first := find_replay(new)) is None:
+            raise exhausted_error(budget)
+        return first
     try:
         admitted = _admit(new)
     except IntegrityError:

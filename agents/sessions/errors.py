@@ -1,5 +1,6 @@
 """Errors of a session that does not accept a message."""
 
+from agents.domain.failures import ErrorClass
 from foundation.errors import Conflict, RateLimited
 
 
@@ -14,6 +15,13 @@ class SessionQueueFull(RateLimited):
     """Too many messages wait in this session."""
 
     code = "session_queue_full"
+
+
+class BudgetExhausted(RateLimited):
+    """A budget is used up. Trying again does not help before it begins anew."""
+
+    code = ErrorClass.BUDGET_EXCEEDED.value
+    retryable = False
 
 
 class HandedOff(Conflict):

@@ -75,4 +75,5 @@ def _build_retry(session: AgentSession, turn: Turn, key: str) -> NewTurn:
         when_busy=WhenBusy.ENQUEUE,
         priority=Priority(turn.priority),
         client_options=turn.client_options,
+        api_key_id=turn.api_key_id,
     )

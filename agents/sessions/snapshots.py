@@ -103,6 +103,7 @@ def snapshot_turn(turn: Turn, message_id: UUID, approvals: Sequence[Approval] = 
         "ordinal": turn.ordinal,
         "priority": Priority(turn.priority).wire_name,
         "status": str(turn.status),
+        "waits_for": turn.wait_reason or None,
         "shown": [] if TurnStatus(turn.status) in TERMINAL else visible_parts(turn),
         "approvals": [approval_shape(approval) for approval in approvals],
         "error": turn_error(turn),

@@ -4,6 +4,13 @@
 """
 
 from memory.embeddings.choice import configured_embedder
-from memory.embeddings.interface import Embedder, EmbeddingUnavailable
+from memory.embeddings.embedding_budget import EmbeddingBudgetExceeded
+from memory.embeddings.interface import Embedder, EmbeddingPayer, EmbeddingUnavailable
 
-__all__ = ["Embedder", "EmbeddingUnavailable", "configured_embedder"]
+__all__ = [
+    "Embedder",
+    "EmbeddingBudgetExceeded",
+    "EmbeddingPayer",
+    "EmbeddingUnavailable",
+    "configured_embedder",
+]

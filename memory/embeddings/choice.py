@@ -7,6 +7,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from memory.embeddings.embedding_budget import registered_embedding_budget
 from memory.embeddings.embedding_settings import EmbedderKind
 from memory.embeddings.interface import Embedder
 
@@ -31,5 +32,6 @@ def configured_embedder() -> Embedder:
             dimensions=config.embedding_dimensions,
             api_key=config.openai_api_key.get_secret_value() if config.openai_api_key else None,
             base_url=config.openai_base_url,
-        )
+        ),
+        find_budget=registered_embedding_budget,
     )

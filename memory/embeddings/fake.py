@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
+from memory.embeddings.interface import EmbeddingPayer
+
 _WORD: Final = re.compile(r"\w+")
 _GRAM: Final = 3
 # Parts of words count less than words, so that "painted" is near "painting" and nearer to "painted".
@@ -21,11 +23,23 @@ class FakeEmbedder:
     model = "fake-bag-of-words"
     dimensions = 256
 
-    def embed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:  # noqa: ARG002
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,  # noqa: ARG002
+        payers: Sequence[EmbeddingPayer] = (),  # noqa: ARG002
+    ) -> list[list[float]]:
         """See `Embedder.embed`; never fails."""
         return [self._vector(text) for text in texts]
 
-    async def aembed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:  # noqa: ASYNC109
+    async def aembed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,  # noqa: ASYNC109
+        payers: Sequence[EmbeddingPayer] = (),  # noqa: ARG002
+    ) -> list[list[float]]:
         """See `Embedder.aembed`; never fails."""
         return self.embed(texts, timeout=timeout)
 

@@ -20,7 +20,13 @@ from django.db.models import QuerySet
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from foundation.batches import work_in_batches
 from foundation.db_threads import in_db_thread
-from memory.embeddings import Embedder, EmbeddingUnavailable, configured_embedder
+from memory.embeddings import (
+    Embedder,
+    EmbeddingBudgetExceeded,
+    EmbeddingPayer,
+    EmbeddingUnavailable,
+    configured_embedder,
+)
 from memory.embeddings.stored_models import stored_model
 from memory.lifecycle.pending_texts import KEYS, MEMORIES, EmbeddedTable, PendingText
 from memory.models import EmbeddingModel, Memory
@@ -33,6 +39,8 @@ BATCH_ROWS: Final = 32
 _BATCH_SECONDS: Final = 20.0
 # So many rows that could not be embedded, each alone and one after the other, are the model's fault, not theirs.
 _MAX_FAILURES: Final = 3
+# With more of them it is the budget of all that is used up.
+_MAX_REFUSED: Final = 50
 _TABLES: Final = (MEMORIES, KEYS)
 
 
@@ -66,8 +74,18 @@ async def embed_memories(ids: Sequence[UUID], *, timeout: float) -> int:  # noqa
     texts = await in_db_thread(MEMORIES.read, new, len(ids))
     if not texts:
         return 0
-    vectors = await embedder.aembed([text.text for text in texts], timeout=timeout)
+    try:
+        vectors = await embedder.aembed(**_as_call(texts), timeout=timeout)
+    except EmbeddingBudgetExceeded as error:
+        texts = [text for text in texts if text.payer not in error.refused]
+        if not texts:
+            raise
+        vectors = await embedder.aembed(**_as_call(texts), timeout=timeout)
     return len(await in_db_thread(_write, MEMORIES, texts, vectors, embedder))
+
+
+def _as_call(texts: Sequence[PendingText]) -> dict[str, Any]:
+    return {"texts": [text.text for text in texts], "payers": [text.payer for text in texts]}
 
 
 def _write(
@@ -78,12 +96,14 @@ def _write(
 
 @dataclass
 class _Run:
-    """One run, under the lock. `passed` are rows that it has left as they were."""
+    """One run, under the lock. `passed` are rows that it has left as they were, `refused` those for whom a budget has
+    no money."""
 
     embedder: Embedder
     deadline: float
     written: int = 0
     passed: set[Any] = field(default_factory=set)
+    refused: set[EmbeddingPayer] = field(default_factory=set)
     failures: int = 0
 
     def embed_all(self) -> None:
@@ -105,7 +125,8 @@ class _Run:
         work_in_batches(step, seconds=self.deadline - time.monotonic())
 
     def _new(self, table: EmbeddedTable) -> QuerySet[Any]:
-        return table.rows().filter(embedding__isnull=True).exclude(pk__in=self.passed)
+        rows = table.rows().filter(embedding__isnull=True).exclude(pk__in=self.passed)
+        return table.of_others(rows, self.refused)
 
     def _embed_new(self, table: EmbeddedTable, seconds: float) -> int:
         texts = table.read(self._new(table).order_by(table.newest_first), BATCH_ROWS)
@@ -114,9 +135,20 @@ class _Run:
         return len(texts)
 
     def embed(self, table: EmbeddedTable, texts: Sequence[PendingText], seconds: float) -> None:
-        """Embed and write `texts`, but for those that the model does not take or that somebody holds."""
+        """Embed and write `texts`, but for those that the model does not take, that somebody holds, or for which there
+        is no money."""
+        texts = self._without_refused(texts)
+        if not texts:
+            return
         try:
-            vectors = self.embedder.embed([text.text for text in texts], timeout=max(1.0, min(_BATCH_SECONDS, seconds)))
+            vectors = self.embedder.embed(**_as_call(texts), timeout=max(1.0, min(_BATCH_SECONDS, seconds)))
+        except EmbeddingBudgetExceeded as error:
+            self.refused |= error.refused
+            if not error.refused or len(self.refused) > _MAX_REFUSED:
+                raise
+            log.warning("embedding.refused", payers=len(error.refused), error=error.detail)
+            self.embed(table, texts, seconds)
+            return
         except EmbeddingUnavailable:
             if len(texts) > 1:
                 middle = len(texts) // 2
@@ -133,6 +165,10 @@ class _Run:
         keys = table.write(texts, vectors, stored_model(self.embedder))
         self.written += len(keys)
         self.passed.update(text.key for text in texts if text.key not in keys)
+
+    def _without_refused(self, texts: Sequence[PendingText]) -> Sequence[PendingText]:
+        self.passed.update(text.key for text in texts if text.payer in self.refused)
+        return [text for text in texts if text.payer not in self.refused]
 
 
 @dataclass

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db import connection, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Left
 
+from memory.embeddings import EmbeddingPayer
 from memory.models import EmbeddingModel, Memory, MemoryKey
 
+_PAYER: Final = ("owner__user_id", "owner__agent")
 # No model reads more than that of a text.
 _MAX_CHARACTERS: Final = 8_000
 
@@ -31,6 +33,7 @@ class PendingText:
 
     key: Any
     text: str
+    payer: EmbeddingPayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,20 @@ class EmbeddedTable:
     def read(self, rows: QuerySet[Any], count: int) -> list[PendingText]:
         """The texts of the first `count` of `rows`."""
         return [
-            PendingText(key, embedded_text(texts[0], texts[1]) if len(texts) > 1 else texts[0])
-            for key, *texts in rows.values_list(*self.fields)[:count]
+            PendingText(
+                key,
+                embedded_text(texts[0], texts[1]) if len(texts) > 1 else texts[0],
+                EmbeddingPayer(user_id, agent_id),
+            )
+            for user_id, agent_id, key, *texts in rows.values_list(*_PAYER, *self.fields)[:count]
         ]
+
+    def of_others(self, rows: QuerySet[Any], payers: Iterable[EmbeddingPayer]) -> QuerySet[Any]:
+        """Those of `rows` that none of `payers` would pay for."""
+        for payer in payers:
+            condition = _match("owner__user_id", payer.user_id) & _match("owner__agent", payer.agent_id)
+            rows = rows.exclude(condition)
+        return rows
 
     def write(
         self, texts: Sequence[PendingText], vectors: Sequence[Sequence[float]], model: EmbeddingModel
@@ -70,6 +84,10 @@ class EmbeddedTable:
 
 MEMORIES: Final = EmbeddedTable(Memory, "uuid", ("pk", "actor", Left("body__text", _MAX_CHARACTERS)), "-created_at")
 KEYS: Final = EmbeddedTable(MemoryKey, "bigint", ("pk", "text"), "-pk")
+
+
+def _match(column: str, value: Any) -> Q:
+    return Q(**{f"{column}__isnull": True}) if value is None else Q(**{column: value})
 
 
 def embedded_text(actor: str, text: str) -> str:

@@ -14,7 +14,7 @@ from django.conf import settings
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from foundation.errors import InvalidInput
-from memory.embeddings import Embedder, EmbeddingUnavailable, configured_embedder
+from memory.embeddings import Embedder, EmbeddingPayer, EmbeddingUnavailable, configured_embedder
 from memory.enums import Tier
 from memory.ownership import OwnerKey
 from memory.recall.owner_rows import OwnerRow, find_owner_rows
@@ -31,6 +31,7 @@ MAX_K: Final = 100
 DEFAULT_K: Final = 10
 # Candidates whose texts are read: what is left out later (duplicates, for one) must not leave gaps.
 _CANDIDATES_PER_RESULT: Final = 2
+_NOBODY: Final = EmbeddingPayer()
 _MIN_CANDIDATES: Final = 40
 EMBEDDING_SECONDS: Final = 2.0
 
@@ -83,18 +84,24 @@ def recall(owners: Sequence[OwnerKey], request: RecallRequest, *, embedder: Embe
     request.check()
     embedder = embedder or configured_embedder()
     rows = find_owner_rows(owners, model=embedder.model)
-    return recall_from(rows, request, embedder=embedder)
+    return recall_from(rows, request, embedder=embedder, payer=_payer(owners))
 
 
-def recall_from(rows: Sequence[OwnerRow], request: RecallRequest, *, embedder: Embedder | None = None) -> Recall:
-    """`recall` for owners whose rows are at hand: two statements."""
+def recall_from(
+    rows: Sequence[OwnerRow],
+    request: RecallRequest,
+    *,
+    embedder: Embedder | None = None,
+    payer: EmbeddingPayer = _NOBODY,
+) -> Recall:
+    """`recall` for owners whose rows are at hand: two statements. `payer` is whose budgets the question draws on."""
     request.check()
     embedder = embedder or configured_embedder()
     query = _prepare(rows, request)
     vector: Sequence[float] | None = None
     if _has_vectors(rows):
         try:
-            [vector] = embedder.embed([query.embedded_text], timeout=request.embedding_seconds)
+            [vector] = embedder.embed([query.embedded_text], timeout=request.embedding_seconds, payers=[payer])
         except EmbeddingUnavailable as error:
             log.warning("memory_search.degraded", error=error.detail)
     return _search(rows, query, vector, request)
@@ -118,10 +125,22 @@ async def arecall(
     vector: Sequence[float] | None = None
     if _has_vectors(rows):
         try:
-            [vector] = await embedder.aembed([query.embedded_text], timeout=request.embedding_seconds)
+            payers = [_payer(owners, pools_for)]
+            [vector] = await embedder.aembed([query.embedded_text], timeout=request.embedding_seconds, payers=payers)
         except EmbeddingUnavailable as error:
             log.warning("memory_search.degraded", error=error.detail)
     return await in_db_thread(_search, rows, query, vector, request)
+
+
+def _payer(owners: Sequence[OwnerKey], pools_for: tuple[UUID, int] | None = None) -> EmbeddingPayer:
+    """Who asks, as far as that follows from whose memories are searched."""
+    agent_id, user_id = pools_for or (None, None)
+    users = {owner.user_id for owner in owners if owner.user_id is not None}
+    agents = {owner.agent_id for owner in owners if owner.agent_id is not None}
+    return EmbeddingPayer(
+        user_id if user_id is not None or len(users) != 1 else next(iter(users)),
+        agent_id if agent_id is not None or len(agents) != 1 else next(iter(agents)),
+    )
 
 
 def _prepare(rows: Sequence[OwnerRow], request: RecallRequest) -> PreparedQuery:

@@ -31,6 +31,11 @@ from bandstand.web.static_files import StaticFiles
 from bandstand.web.transport import TransportMiddleware
 
 
+async def _open_relay() -> None:
+    # Its connection also hears of budgets that are used up, which matters before anybody watches a session.
+    relay.get_hub()
+
+
 async def _close_subscriptions() -> None:
     relay.close_subscriptions()
 
@@ -45,7 +50,7 @@ lifecycle.register("background work", start=background_work.start, stop=backgrou
 # Ends after all answers have: one that drains is no reason to be killed.
 liveness = LoopLiveness(settings.BANDSTAND.liveness_file)
 lifecycle.register("liveness", start=liveness.start, stop=liveness.stop)
-lifecycle.register("relay", drain=_close_subscriptions, stop=_close_relay)
+lifecycle.register("relay", start=_open_relay, drain=_close_subscriptions, stop=_close_relay)
 _http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, prefix=settings.STATIC_URL)
 lifecycle.register("static files", start=_http.load)
 

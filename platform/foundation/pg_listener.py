@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import psycopg
 import structlog
@@ -30,6 +31,16 @@ class Wake:
 
     payloads: Sequence[tuple[str, str]]
     polled: bool
+
+
+class RowListener(Protocol):
+    """Something that follows rows which other processes write: `hear` is called with every wake-up of a listening
+    connection, in its thread."""
+
+    @property
+    def channel(self) -> str: ...
+
+    def hear(self, connection: psycopg.Connection, wake: Wake) -> None: ...
 
 
 class ListeningThread(threading.Thread):

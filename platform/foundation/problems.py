@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
@@ -32,6 +33,7 @@ def problem(
     request_id: UUID | str,
     errors: Sequence[dict[str, str]] = (),
     retry_after_seconds: float | None = None,
+    resets_at: datetime | None = None,
 ) -> dict[str, Any]:
     """The body of a problem. `detail` is for people and contains nothing internal; `code` is for programs."""
     body: dict[str, Any] = {
@@ -45,6 +47,8 @@ def problem(
     }
     if retry_after_seconds is not None:
         body["retry_after"] = retry_after_seconds
+    if resets_at is not None:
+        body["resets_at"] = resets_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return body
 
 

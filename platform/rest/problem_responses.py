@@ -98,6 +98,7 @@ def serialize_problem(error: BandstandError | None, *, request_id: str) -> dict[
         request_id=request_id,
         errors=_faults(error),
         retry_after_seconds=error.retry_after_seconds,
+        resets_at=error.context.get("resets_at"),
     )
 
 

@@ -93,6 +93,9 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "accounts.auditentry": {"see": CONSOLE, "export": OPERATORS},
     "agents.approval": {"see": CONSOLE, "decide": OPERATORS},
     "agents.approvalpass": {"see": CONSOLE, "add": OWNER, "end": OWNER},
+    "agents.budget": {
+        "see": CONSOLE, "add": OWNER, "override": OWNER, "end-override": OWNER, "remove": OWNER,
+    },
     "agents.budgetdifference": {"see": CONSOLE, "review": OWNER},
     "agents.budgetreservation": {"see": CONSOLE},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},

@@ -26,8 +26,8 @@ class Script:
     `args` and `parallel` are the short form of the same. A call is asked for until the conversation holds `rounds`
     answers with calls since the user spoke; with `ids` one, all calls of an answer have the same id. `after` is how
     many tokens precede a fault in the stream; with `in_round` it comes only when the conversation holds so many answers
-    with calls. `usage`: yes, no, early (also before the first word) or wrong (no counts at all). With `flaky` so many
-    of a hundred answers have one fault or another.
+    with calls. `usage`: yes, no, early (also before the first word) or wrong (no counts at all); it says that the
+    request had `input_tokens`. With `flaky` so many of a hundred answers have one fault or another.
     """
 
     tokens: int = 50
@@ -44,6 +44,7 @@ class Script:
     finish: str = "stop"
     flaky: float = 0
     usage: str = "yes"
+    input_tokens: int = 11
     reasoning_tokens: int = 0
     tool: str = ""
     args: Any = None

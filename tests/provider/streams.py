@@ -43,7 +43,8 @@ def usage_of(script: Script) -> dict[str, int]:
     if script.usage == "wrong":
         return {"prompt_tokens": -11, "completion_tokens": -1, "total_tokens": -12}
     output = len(script.pieces())
-    return {"prompt_tokens": 11, "completion_tokens": output, "total_tokens": 11 + output}
+    tokens = script.input_tokens
+    return {"prompt_tokens": tokens, "completion_tokens": output, "total_tokens": tokens + output}
 
 
 def framed(payload: bytes) -> bytes:
@@ -57,7 +58,8 @@ def _plain(model: str, tokens: int, fault: str, after: int, finish: str, usage: 
 
 
 def stream_for(model: str, script: Script, include_usage: bool) -> Stream:
-    if script.text is None and not script.calls and not script.reasoning:
+    is_plain = script.text is None and not script.calls and not script.reasoning
+    if is_plain and script.input_tokens == Script.input_tokens:
         usage = script.usage if include_usage else "no"
         return _plain(model, script.tokens, script.fault, script.after, script.finish, usage)
     return _render(model, script, include_usage)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+from django.db import connection
+
 from agents.budgets.budget_index import BudgetIndex
+from agents.budgets.exhausted_budgets import exhausted_budgets
 from agents.budgets.reservations import BudgetRequest, Reserved, report_usage, settle_and_reserve
 from agents.budgets.reserver import BudgetReserver
 from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit, CallPrice
@@ -59,3 +62,27 @@ async def with_budgets(services: Services) -> Services:
 
     await in_db_thread(load)
     return replace(services, budgets=BudgetReserver(index, on_wake=lambda _: None))
+
+
+def book_spend(budget: Budget, amount: int | str, *, user_id: int = 0) -> None:
+    """Book `amount` in the present window of `budget`; `user_id`: of a budget for each user."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO agents_budgetwindow (budget_id, counted_user, unit, starts_at, ends_at, spent)"
+            " SELECT %(budget)s, %(user)s, %(unit)s, p.starts_at, p.starts_at + %(length)s::interval, %(spent)s"
+            " FROM (SELECT date_trunc(%(period)s, now(), 'UTC') AS starts_at) p",
+            {
+                "budget": budget.pk,
+                "user": user_id,
+                "unit": budget.unit,
+                "length": f"1 {budget.period}",
+                "period": budget.period,
+                "spent": amount,
+            },
+        )
+
+
+def hear_of_budgets() -> None:
+    """Have this process know which budgets are used up, as its listening connection would tell it."""
+    connection.ensure_connection()
+    exhausted_budgets.load(connection.connection)

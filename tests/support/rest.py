@@ -87,7 +87,15 @@ def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(answer.content)
     assert body["code"] == code, body
     assert body["status"] == status
-    assert set(body) - {"retry_after"} == {"type", "title", "status", "detail", "instance", "code", "errors"}
+    assert set(body) - {"retry_after", "resets_at"} == {
+        "type",
+        "title",
+        "status",
+        "detail",
+        "instance",
+        "code",
+        "errors",
+    }
     assert UUID(body["instance"].removeprefix("urn:uuid:"))
     return body
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from agents.engine.ports import Services
 from agents.runner.process import RunnerProcess, RunnerSettings
 from foundation.db_threads import in_db_thread
+from foundation.pg_listener import RowListener
 from tests.chaos.waiting import until
 from tests.support.conversations import Conversation
 
@@ -23,8 +24,10 @@ SETTINGS: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def serving(services: Services, **settings: Any) -> AsyncIterator[RunnerProcess]:
-    runner = RunnerProcess(RunnerSettings(**SETTINGS | settings), services)
+async def serving(
+    services: Services, listeners: Sequence[RowListener] = (), **settings: Any
+) -> AsyncIterator[RunnerProcess]:
+    runner = RunnerProcess(RunnerSettings(**SETTINGS | settings), services, listeners=listeners)
     task = asyncio.ensure_future(runner.serve())
     try:
         yield runner

@@ -8,6 +8,7 @@ from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.schema.turns import STREAM, STREAM_EXAMPLE
 from agents.domain.events import EventType, Field, Form, ListOf, OneOf, Shape, payload_fields
 from agents.domain.handoffs import HandoffSource
+from agents.domain.states import WaitReason
 from rest.content_negotiation import EVENT_STREAM
 from rest.schema.json_schema import (
     COUNT,
@@ -116,6 +117,7 @@ COMPONENTS: dict[str, Schema] = {
             "ordinal": WHOLE,
             "priority": ref("Priority"),
             "status": ref("TurnStatus"),
+            "waits_for": or_null(choice(*WaitReason, description="What one that is `waiting` waits for.")),
             "shown": array(ref("Part"), description="What it has shown so far."),
             "approvals": array(ref("ApprovalRequested"), description="Calls that wait until a person agrees."),
             "error": or_null(ref("TurnError")),
@@ -154,8 +156,9 @@ COMPONENTS: dict[str, Schema] = {
             "ref": or_null(described(TEXT, "Over the websocket: your id of the frame that it answers.")),
             "retryable": described(YES_OR_NO, "Whether to come back, with `Last-Event-ID`."),
             "retry_after_ms": described(COUNT, "So long, at least, wait before that."),
+            "resets_at": described(MOMENT, "Of a budget that is used up: when it begins anew."),
         },
-        optional=("retry_after_ms",),
+        optional=("retry_after_ms", "resets_at"),
         description="Why a stream ended before its time: the last event, `event: error`, without an id.",
     ),
     "EventPage": page_schema(

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from agents.api.me import LimitsView
-from rest.schema.json_schema import COUNT, MOMENT, described, or_null, record, ref
+from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit
+from rest.schema.json_schema import COUNT, ID, MOMENT, TEXT, array, choice, described, or_null, record, ref
 from rest.schema.operation import Answer, Operation
 
 _RATE = {"limit": 3000, "per_seconds": 60, "remaining": 2990, "resets_at": "2026-11-22T12:00:00.200000Z"}
 EXAMPLE = {
     "rates": {"requests": _RATE, "messages": {**_RATE, "limit": 600, "remaining": 600}},
     "concurrency": {"running_turns": {"limit": 3, "used": 1}, "connections": {"limit": 100, "used": 2}},
-    "spend": None,
+    "spend": [
+        {
+            "budget": "019ab000-0000-7000-8000-00000000000b",
+            "subject": "user",
+            "name": "",
+            "unit": "usd",
+            "per": "month",
+            "limit": "20.00000000",
+            "remaining": "16.40000000",
+            "used_percent": 18,
+            "resets_at": "2026-12-01T00:00:00.000000Z",
+        }
+    ],
 }
+_AMOUNT = {"anyOf": [{"type": "string", "pattern": r"^[0-9]+\.[0-9]{8}$"}, COUNT]}
 COMPONENTS = {
     "Rate": record(
         {
@@ -28,6 +42,22 @@ COMPONENTS = {
         }
     ),
     "ConcurrencyLimits": record({"running_turns": ref("Concurrency"), "connections": ref("Concurrency")}),
+    "BudgetLeft": record(
+        {
+            "budget": ID,
+            "subject": choice(*BudgetSubject, description="Whose calls draw on it."),
+            "name": described(TEXT, "Of its user, group, agent or API key; empty for others."),
+            "unit": choice(*BudgetUnit),
+            "per": choice(*BudgetPeriod, description="How often it begins anew."),
+            "limit": described(
+                or_null(_AMOUNT), "US dollars as a decimal, or tokens; null where others draw on it, too."
+            ),
+            "remaining": described(or_null(_AMOUNT), "So much is left; null where others draw on it, too."),
+            "used_percent": described(COUNT, "So much of it is used."),
+            "resets_at": described(MOMENT, "When it begins anew."),
+        },
+        description="How much is left of a budget, which alone says nothing of what other people spend.",
+    ),
     "Limits": record(
         {
             "rates": {
@@ -37,7 +67,9 @@ COMPONENTS = {
                 "additionalProperties": ref("Rate"),
             },
             "concurrency": ref("ConcurrencyLimits"),
-            "spend": {"type": "null", "description": "Reserved for budgets."},
+            "spend": described(
+                or_null(array(ref("BudgetLeft"))), "The budgets that your messages draw on; null where there is none."
+            ),
         }
     ),
 }
@@ -46,8 +78,8 @@ OPERATIONS = {
         "get_limits",
         "You",
         "What you have left",
-        "Of rates and of concurrency, and when it is back. Answers say the same of rates in `RateLimit` and "
-        "`RateLimit-Policy`.",
+        "Of rates, of concurrency and of budgets, and when it is back. Answers say the same of rates in `RateLimit` "
+        "and `RateLimit-Policy`.",
         [Answer(200, "Your limits.", ref("Limits"), EXAMPLE)],
     ),
 }

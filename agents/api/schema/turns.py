@@ -112,7 +112,9 @@ COMPONENTS = {
             "detail": described(TEXT, "What happened, for people."),
             "error_id": described(or_null(ID), "What operators find it by."),
             "retry_suggested": described(YES_OR_NO, "Whether asking again may help."),
-        }
+            "retry_at": described(MOMENT, "When asking again may help, such as when a budget begins anew."),
+        },
+        optional=("retry_at",),
     ),
     "TurnStatus": choice(*TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."),
     "Priority": choice(*PRIORITIES),

@@ -55,7 +55,7 @@ class Command(BaseCommand):
             # The planner must know what is there before anybody opens a page.
             cursor.execute(
                 "VACUUM (ANALYZE) agents_agentsession, agents_turn, agents_message, agents_step, agents_event, "
-                "agents_feedback, agents_turnrollup, agents_callrollup, agents_turntext"
+                "agents_feedback, agents_turnrollup, agents_callrollup, agents_usagerollup, agents_turntext"
             )
         self._report(", ".join(f"{count:,} rows of {name}" for name, count in counts.items()))
         self._report(HOW_TO_REMOVE)

@@ -66,8 +66,8 @@ async def _serve() -> None:
         guard=read_guard_settings(config),
         figures=read_route_figures(config),
         pepper=pepper,
-    ) as (services, routes, budgets):
-        runner = RunnerProcess(limits, services, listeners=[routes, budgets])
+    ) as (services, _, listeners):
+        runner = RunnerProcess(limits, services, listeners=listeners)
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)
         # Whoever ends a runner that is stuck asks first where: this works while the interpreter's lock is held.

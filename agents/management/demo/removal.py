@@ -31,6 +31,7 @@ from agents.models import (
     Turn,
     TurnRollup,
     TurnText,
+    UsageRollup,
     UtilityCall,
 )
 from memory.writing import forget_agent, forget_sessions, forget_users
@@ -75,7 +76,11 @@ def remove(*, report: Callable[[str], None]) -> dict[str, int]:
 
 def _delete_agents_and_users(counts: dict[str, int]) -> None:
     agents = Agent.objects.filter(slug__startswith=PREFIX)
-    for name, rollup in (("counters of turns", TurnRollup), ("counters of calls", CallRollup)):
+    for name, rollup in (
+        ("counters of turns", TurnRollup),
+        ("counters of calls", CallRollup),
+        ("counters of usage", UsageRollup),
+    ):
         _delete(counts, name, rollup._default_manager.filter(agent_id__in=agents.values("pk")))
     agents.update(live_release=None)
     _delete(counts, "drafts", AgentDraft.objects.filter(agent__in=agents))

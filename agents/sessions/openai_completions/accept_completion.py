@@ -22,6 +22,7 @@ from agents.llm.routes import supports_json_format
 from agents.models import AgentSession
 from agents.permissions.agents import can_use_agent
 from agents.sessions.accept import NOT_STORED, accept_locked, check_key, find_replay
+from agents.sessions.budget_checks import exhausted_error, find_exhausted_budget
 from agents.sessions.crud import insert_session
 from agents.sessions.openai_completions.client_messages import open_calls, store_client_messages_locked
 from agents.sessions.openai_completions.completion_dedup import find_repeat, remember_request, serialize_repeats
@@ -75,9 +76,11 @@ def _accept(actor: Actor, completion: Completion, ids: CompletionIds) -> Accepte
         else:
             session = _lock_session(actor, completion, completion.session_id)
         has_open_turns = session.open_turns > 0
-        new = _new_turn(completion, session, ids)
+        new = _new_turn(actor, completion, session, ids)
         accepted = find_replay(new) if completion.session_id is not None else None
         if accepted is None:
+            if (budget := find_exhausted_budget(new)) is not None:
+                raise exhausted_error(budget)
             accepted = accept_locked(session, replace(new, client_options=_prepare_locked(session, completion)))
             remember_request(actor, completion, ids, session)
         return AcceptedCompletion(
@@ -162,7 +165,7 @@ def _expiry() -> datetime:
     return now() + timedelta(hours=settings.BANDSTAND.client_session_hours)
 
 
-def _new_turn(completion: Completion, session: AgentSession, ids: CompletionIds) -> NewTurn:
+def _new_turn(actor: Actor, completion: Completion, session: AgentSession, ids: CompletionIds) -> NewTurn:
     return NewTurn(
         session_id=session.pk,
         user_id=session.user_id,
@@ -175,4 +178,5 @@ def _new_turn(completion: Completion, session: AgentSession, ids: CompletionIds)
         parent=None,
         when_busy=None,
         priority=Priority.INTERACTIVE,
+        api_key_id=actor.key_id,
     )

@@ -22,7 +22,7 @@ from foundation.droppable_caches import register_cache
 from memory.embeddings.embedder_process import wire
 from memory.embeddings.embedder_process.folder import connect
 from memory.embeddings.embedder_process.launcher import EmbedderLauncher, EmbedderSpec, kill_embedder
-from memory.embeddings.interface import EmbeddingUnavailable
+from memory.embeddings.interface import EmbeddingPayer, EmbeddingUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,13 @@ class ProcessEmbedder:
         """The folder of the process's socket."""
         return self._spec.folder
 
-    def embed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,
+        payers: Sequence[EmbeddingPayer] = (),  # noqa: ARG002
+    ) -> list[list[float]]:
         """See `Embedder.embed`. The vectors of single texts, which are mostly searches, are kept for the next time."""
         if (cached := self._cached(texts)) is not None:
             return [cached]
@@ -96,7 +102,13 @@ class ProcessEmbedder:
             self._keep(texts[0], vectors[0])
         return [vector.tolist() for vector in vectors]
 
-    async def aembed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:  # noqa: ASYNC109
+    async def aembed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,  # noqa: ASYNC109
+        payers: Sequence[EmbeddingPayer] = (),  # noqa: ARG002
+    ) -> list[list[float]]:
         """See `Embedder.aembed`."""
         if (cached := self._cached(texts)) is not None:
             return [cached]

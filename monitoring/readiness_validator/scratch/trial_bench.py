@@ -79,8 +79,8 @@ async def open_bench(settings_: TrialSettings, provider: ScratchProvider) -> Asy
             guard=guard,
             figures=read_route_figures(config),
             pepper=pepper,
-        ) as (services, routes, budgets):
-            runner = RunnerProcess(limits, services, listeners=[routes, budgets])
+        ) as (services, routes, listeners):
+            runner = RunnerProcess(limits, services, listeners=listeners)
             serving = asyncio.create_task(runner.serve(), name="scratch runner")
             try:
                 credentials = credential_fingerprints(models.identities(), pepper=pepper)

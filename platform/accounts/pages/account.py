@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
+from accounts.account_sections import build_account_sections
 from accounts.actor import Scope
 from accounts.api_keys import KEY_DAYS, SCOPE_LABELS, create_api_key, expiry_from_days, revoke_api_key
 from accounts.audit import record_audit
@@ -177,6 +178,7 @@ def _page(request: HttpRequest, **extra: Any) -> TemplateResponse:
     keys = ApiKey.objects.filter(user=user, revoked_at=None).order_by("-created_at")
     context = {
         "roles": [(role, ROLE_DESCRIPTIONS[role]) for role in Role if role in group_names],
+        "sections": build_account_sections(user.pk),
         "groups": sorted(group_names - set(Role)),
         "keys": keys[:MAX_KEYS_SHOWN],
         "now": now(),

@@ -20,7 +20,7 @@ from foundation.errors import (
 from foundation.problems import MEDIA_TYPE, status_phrase
 from rest.errors import InvalidFields, NotAcceptable, UnsupportedMediaType
 from rest.problem_responses import serialize_problem
-from rest.schema.json_schema import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
+from rest.schema.json_schema import MOMENT, REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
 
 # By status: an example error (None: internal error) and its description.
 COMMON_ERRORS: dict[int, tuple[BandstandError | None, str]] = {
@@ -56,8 +56,9 @@ PROBLEM: Schema = record(
         "code": described(TEXT, "What happened, for programs: `docs/api.md` lists them."),
         "errors": array(ref("Fault")),
         "retry_after": {"type": "number", "minimum": 0, "description": "Seconds; also in the header Retry-After."},
+        "resets_at": described(MOMENT, "Of a budget that is used up: when it begins anew."),
     },
-    optional=("retry_after",),
+    optional=("retry_after", "resets_at"),
     description="Every refusal, as RFC 9457 has it (`application/problem+json`).",
 )
 FAULT: Schema = record(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from memory.embeddings import Embedder
+from memory.embeddings import Embedder, EmbeddingPayer
 
 _BATCH = 32
 _SECONDS = 120.0
@@ -27,7 +27,13 @@ class CachedEmbedder:
         self._file.execute("CREATE TABLE IF NOT EXISTS vector (digest BLOB PRIMARY KEY, floats BLOB) WITHOUT ROWID")
         self.asked, self.seconds = 0, 0.0
 
-    def embed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,
+        payers: Sequence[EmbeddingPayer] = (),
+    ) -> list[list[float]]:
         """See `Embedder.embed`."""
         digests = [hashlib.sha256(text.encode()).digest() for text in texts]
         vectors = {digest: vector for digest in set(digests) if (vector := self._read(digest)) is not None}
@@ -45,7 +51,13 @@ class CachedEmbedder:
             self._file.commit()
         return [vectors[digest] for digest in digests]
 
-    async def aembed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:  # noqa: ASYNC109
+    async def aembed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,  # noqa: ASYNC109
+        payers: Sequence[EmbeddingPayer] = (),
+    ) -> list[list[float]]:
         """See `Embedder.aembed`."""
         return self.embed(texts, timeout=timeout)
 

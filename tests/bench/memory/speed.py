@@ -20,6 +20,7 @@ from uuid import UUID
 from django.db import connection, connections
 
 from foundation.clock import now
+from memory.embeddings import EmbeddingPayer
 from memory.enums import MemoryScope
 from memory.models import EmbeddingModel, MemoryOwner
 from memory.ownership import OwnerKey, get_or_create_owner
@@ -82,10 +83,22 @@ class _FixedEmbedder:
     def __init__(self, vector: list[float]) -> None:
         self._vector = vector
 
-    def embed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,
+        payers: Sequence[EmbeddingPayer] = (),
+    ) -> list[list[float]]:
         return [self._vector for _ in texts]
 
-    async def aembed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:  # noqa: ASYNC109
+    async def aembed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,  # noqa: ASYNC109
+        payers: Sequence[EmbeddingPayer] = (),
+    ) -> list[list[float]]:
         return [self._vector for _ in texts]
 
 

@@ -50,6 +50,7 @@ DECLARED: dict[str, set[str]] = {
     "agents.approval": {"agent", "decider", "state", "user"},
     "agents.handoff": {"agent", "by", "priority", "show", "user"},
     "agents.approvalpass": {"state"},
+    "agents.budget": {"subject", "unit", "period"},
     "agents.budgetdifference": {"kind", "reviewed"},
     "agents.budgetreservation": {"age", "budget", "state", "user"},
     "agents.bulkaction": {"status__exact", "status__isnull"},

@@ -10,23 +10,27 @@ from uuid import uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connections
+from django.db import connection, connections
 from django.http import HttpRequest
 from django.test import AsyncClient, Client, override_settings
 
 from accounts.api_keys import authenticate_key
 from accounts.models import ApiKey
+from agents.budgets.exhausted_budgets import exhausted_budgets
+from agents.budgets.reservations import BUDGETS_CHANNEL
 from agents.http.connection_slots import ConnectionSlots, Holder, get_slots
 from agents.http.long_responses import LongResponse
 from agents.http.streams import stream_response
-from agents.models import AgentSession, ConnectionSlot, Event, Message, Turn
+from agents.models import AgentSession, Budget, ConnectionSlot, Event, Message, Turn
 from agents.relay import close_hub
 from agents.sessions import cancel_turn
+from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from ratelimits import limiter
 from ratelimits.models import Bucket
+from tests.support.budgets import book_spend
 from tests.support.people import key_of
-from tests.support.rest import V1, AsyncRest, Rest, SentEvents, bearer, problem
+from tests.support.rest import JSON, V1, AsyncRest, Rest, SentEvents, bearer, problem
 from tests.support.sockets import Owner, Socket, key_headers
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -38,6 +42,7 @@ async def owner(transactional_db: None) -> AsyncIterator[Owner]:
     yield await in_db_thread(_owner)
     limiter.leased_tokens.clear()
     close_hub()
+    exhausted_budgets.clear()
     await sync_to_async(connections.close_all)()
 
 
@@ -284,12 +289,67 @@ async def test_one_can_ask_what_remains(owner: Owner) -> None:
     body = answer.json()
     assert body["concurrency"] == {"running_turns": {"limit": 3, "used": 0}, "connections": {"limit": 100, "used": 1}}
     assert body["spend"] is None
+    mine = await in_db_thread(
+        lambda: Budget.objects.create(subject="user", user=owner.user, unit="usd", period="day", amount=10)
+    )
+    await in_db_thread(book_spend, mine, "2.5")
+    [left] = (await rest.get("me/limits")).json()["spend"]
+    assert left.pop("resets_at") > body["rates"]["messages"]["resets_at"]
+    assert left == {
+        "budget": str(mine.pk), "subject": "user", "name": "ada", "unit": "usd", "per": "day", "limit": "10.00000000",
+        "remaining": "7.50000000", "used_percent": 25,
+    }  # fmt: skip
     assert set(body["rates"]) == {"messages", "messages_key", "stored_kilobytes"}
     messages = body["rates"]["messages"]
     assert (messages["limit"], messages["per_seconds"]) == (600, 60)
     assert messages["remaining"] in {599, 600}  # one comes back in a tenth of a second
     assert "RateLimit" not in answer
     problem(await rest.get("me/limits?x=1"), 422, "invalid")
+
+
+def exhausted(owner: Owner) -> bool:
+    return bool(exhausted_budgets.find(user_id=owner.user.pk, key_id=None, at=now()))
+
+
+def raise_budget(budget: Budget) -> None:
+    Budget.objects.filter(pk=budget.pk).update(amount=20)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [BUDGETS_CHANNEL])
+
+
+async def test_a_budget_that_is_used_up_refuses_messages_over_every_interface(owner: Owner) -> None:
+    mine = await in_db_thread(
+        lambda: Budget.objects.create(subject="user", user=owner.user, unit="tokens", period="day", amount=10)
+    )
+    await in_db_thread(book_spend, mine, 10)
+    rest, turns = AsyncRest(owner.key), f"sessions/{owner.session.pk}/turns"
+    async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+        await ws.until("ready")
+        # The connection that brings the events of its sessions tells the process.
+        while not exhausted(owner):
+            await in_db_thread(stored)
+        await ws.send({"type": "message.create", "client_msg_id": "m1", "text": "Hi"})
+        refused = await ws.receive()
+    answer = await rest.post(turns, {"input": "Hi"}, **STREAM)
+    body = problem(answer, 429, "budget_exceeded")
+    assert body["detail"].startswith("Your budget is used up. It begins anew on ")
+    assert body["resets_at"].endswith("T00:00:00.000000Z")
+    assert 0 < int(answer["Retry-After"]) <= 24 * 3600
+    assert abs(int(answer["Retry-After"]) - body["retry_after"]) <= 1
+    assert (refused["type"], refused["code"], refused["ref"]) == ("error", "budget_exceeded", "m1")
+    assert not refused["retryable"]
+    assert refused["resets_at"] == body["resets_at"]
+    assert abs(refused["retry_after_ms"] / 1000 - body["retry_after"]) < 60
+    completion = {"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    told = await AsyncClient().post("/v1/chat/completions", completion, JSON, headers=bearer(owner.key))
+    assert (told.status_code, told["X-Should-Retry"]) == (429, "false")
+    assert abs(int(told["Retry-After"]) - body["retry_after"]) < 60
+    assert told.json()["error"]["code"] == "insufficient_quota"
+    assert await in_db_thread(stored) == [1, 0, 0, 0]
+    await in_db_thread(raise_budget, mine)
+    while exhausted(owner):
+        await in_db_thread(stored)
+    assert (await rest.post(turns, {"input": "Hi"})).status_code == 202
 
 
 def test_a_browsers_login_is_counted_like_a_key(owner: Owner) -> None:

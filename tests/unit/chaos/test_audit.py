@@ -269,6 +269,7 @@ def test_a_log_that_does_not_give_the_present_state_breaks_the_replay_law() -> N
         "priority": 0,
         "status": "queued",
         "shown": [],
+        "waits_for": None,
         "approvals": [],
         "error": None,
     }

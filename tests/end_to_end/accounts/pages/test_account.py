@@ -15,10 +15,12 @@ from accounts.models import ApiKey, AuditEntry, User
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.http.credentials import authenticate_by_login, find_lost_rights
+from agents.models import Budget
 from agents.sessions.turn_schedules import create_schedule, pause_schedule
 from foundation.clock import now
 from foundation.errors import Unauthenticated
 from ratelimits import limiter
+from tests.support.budgets import book_spend
 from tests.support.consoles import client_of
 from tests.support.people import PASSWORD, agent, key_of, person
 
@@ -91,6 +93,19 @@ def test_the_chat_and_the_console_lead_to_it(ada: Client) -> None:
     olga = client_of("olga", Role.OWNER)
     assert f'href="{ACCOUNT}"' in olga.get("/admin/").content.decode()
     assert olga.get("/admin/password_change/")["Location"] == ACCOUNT
+
+
+def test_the_page_says_how_much_is_left_of_ones_budgets_and_when_they_begin_anew(ada: Client) -> None:
+    assert "How much is left" not in ada.get(ACCOUNT).content.decode()
+    mine = Budget.objects.create(subject="user", user=me(), unit="usd", period="month", amount=10)
+    book_spend(mine, "9.999")
+    book_spend(Budget.objects.create(subject="everybody", unit="tokens", period="day", amount=50), 60)
+    page = ada.get(ACCOUNT).content.decode()
+    assert "$0.00 of $10.00 left" in page
+    assert 'value="99" aria-label="Used: 99 %" data-tone="warn"' in page
+    assert 'value="120" aria-label="Used: 120 %" data-tone="bad"' in page
+    assert "0 % left" in page
+    assert re.search(r"Used up\. Begins anew on \d{4}-\d\d-\d\d 00:00 UTC\.", page)
 
 
 def test_a_new_password_signs_out_every_other_browser_and_leaves_an_entry(ada: Client) -> None:

@@ -28,7 +28,7 @@ from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit
 from agents.models import Budget, BudgetWindow
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound
-from tests.support.budgets import budget_request
+from tests.support.budgets import budget_request, spend
 from tests.support.people import person
 
 pytestmark = pytest.mark.django_db
@@ -140,3 +140,28 @@ def test_the_command_does_the_same(capsys: pytest.CaptureFixture[str]) -> None:
             call_command("budgets", "set", *wrong, "--usd", "5", "--per", "day")
     with pytest.raises(CommandError):
         call_command("budgets", "set", "--everybody", "--usd", "a lot", "--per", "day")
+
+
+def test_who_may_not_learns_nothing_of_who_there_is() -> None:
+    other = actor_of("otto", Role.OPERATOR)
+    with pytest.raises(Forbidden):
+        set_budget(other, BudgetTarget(BudgetSubject.AGENT, agent_id=uuid4()), amount=Decimal(1), **A_DAY)
+
+
+def test_people_are_warned_again_when_the_amount_is_another_one() -> None:
+    system = Actor.system("tests")
+    budget = spend(Decimal(8), of=Decimal(10))
+    [first] = settle_and_reserve([budget_request()]).replies
+    assert isinstance(first, Reserved)
+    assert [warning.used_percent for warning in first.warnings] == [80]
+    set_budget(system, EVERYBODY, unit=BudgetUnit.USD, period=BudgetPeriod.MONTH, amount=Decimal(16))
+    [second] = settle_and_reserve([budget_request()]).replies
+    assert isinstance(second, Reserved)
+    assert not second.warnings
+    override_budget(system, budget.pk, amount=Decimal(14), until=now() + timedelta(hours=1), reason="a launch")
+    for reply in (first, second):
+        assert reply.id is not None
+        report_usage(reply.id, usd=Decimal(2), tokens=None)
+    [third] = settle_and_reserve([budget_request()]).replies
+    assert isinstance(third, Reserved)
+    assert [warning.used_percent for warning in third.warnings] == [85]

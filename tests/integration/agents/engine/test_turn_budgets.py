@@ -10,6 +10,7 @@ from agents.budgets.budget_index import BudgetIndex
 from agents.budgets.reservations import settle_and_reserve
 from agents.budgets.reserver import BudgetReserver
 from agents.domain.budgets import BudgetSubject
+from agents.domain.serialization import moment, turn_error
 from agents.domain.states import TurnStatus
 from agents.engine.ports import Services
 from agents.engine.turn import UnfinishedTurn
@@ -70,6 +71,10 @@ async def test_a_turn_that_can_never_fit_fails_at_once() -> None:
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class) == (TurnStatus.FAILED, "budget_exceeded")
     assert "It begins anew on" in turn.error_detail
+    assert turn.error_retry_at is not None
+    error = (await in_db_thread(ada.events))[-1].data["error"]
+    assert error == turn_error(turn)
+    assert error["retry_at"] == moment(turn.error_retry_at)
     assert not model.requests
 
 

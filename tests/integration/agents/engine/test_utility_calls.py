@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from agents.budgets.reservations import settle_and_reserve
 from agents.domain.configuration import AgentConfiguration
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.engine.utility_calls import UtilityAnswer, UtilityCallFailed, ask_utility_model
 from agents.journal.utility_calls import UtilityOwner
 from agents.llm.gateway import Gateway, GatewayConfig
-from agents.models import UtilityCall
+from agents.llm.model_catalog import Rates
+from agents.models import Budget, BudgetReservation, BudgetWindow, UtilityCall
 from agents.sessions import delete_session
 from foundation.db_threads import in_db_thread
 from tests.provider import Provider
 from tests.provider.fixture import provider  # noqa: F401
+from tests.support.budgets import budget_request, with_budgets
 from tests.support.conversations import Conversation, conversation
 from tests.support.guarded import LATER, processes
 from tests.support.scripted import ScriptedTools
@@ -31,8 +34,12 @@ CHEAP = AgentConfiguration(model_chain=("openai:big",), utility_models=("openai:
 
 
 @asynccontextmanager
-async def side_work(provider: Provider) -> AsyncIterator[Services]:  # noqa: F811
-    gateway = Gateway(GatewayConfig(openai_api_key="sk-test", openai_base_url=provider.base_url))
+async def side_work(
+    provider: Provider,  # noqa: F811
+    *,
+    prices: Mapping[str, Rates] | None = None,
+) -> AsyncIterator[Services]:
+    gateway = Gateway(GatewayConfig(openai_api_key="sk-test", openai_base_url=provider.base_url, prices=prices or {}))
     async with processes(provider, breaker=LATER) as [one]:
         try:
             yield Services(gateway, ScriptedTools(), BatchingDeltaWriter(), routes=one.guard, draw=lambda: 0.0)
@@ -52,6 +59,10 @@ async def ask(services: Services, ada: Conversation, configuration: AgentConfigu
         purpose="title",
         deadline=asyncio.get_running_loop().time() + seconds,
     )
+
+
+def a_dollar() -> Budget:
+    return Budget.objects.create(subject="everybody", unit="usd", period="month", amount=1)
 
 
 async def stored() -> list[tuple[Any, ...]]:
@@ -127,3 +138,41 @@ async def test_calls_go_with_their_conversation(provider: Provider) -> None:  # 
         with pytest.raises(UtilityCallFailed):
             await ask(services, ada)
     assert provider.count == 1
+
+
+async def test_side_work_draws_on_budgets_and_never_waits_for_money(provider: Provider) -> None:  # noqa: F811
+    ada = await in_db_thread(conversation)
+    await in_db_thread(a_dollar)
+    priced = AgentConfiguration(model_chain=("openai:fake.text-Sums",))
+    async with side_work(provider, prices={"openai:*": Rates(*[Decimal(1_000)] * 4)}) as services:
+        limited = await with_budgets(services)
+        await ask(limited, ada, priced)
+        reservation = await in_db_thread(BudgetReservation.objects.get)
+        call = await in_db_thread(UtilityCall.objects.get)
+        assert (reservation.utility_call_id, reservation.purpose) == (call.pk, "title")
+        assert call.details["reservation"] == reservation.pk
+        # What it used is settled from its row.
+        await in_db_thread(settle_and_reserve)
+        window = await in_db_thread(BudgetWindow.objects.get)
+        assert (window.spent, window.reserved) == (call.cost_usd, Decimal(0))
+        # Another call holds the rest: this one is not made, and its caller goes on without it.
+        rest = budget_request(output_tokens=1, bytes=int((1 - window.spent) * 100) - 2)
+        await in_db_thread(settle_and_reserve, [rest])
+        with pytest.raises(UtilityCallFailed):
+            await ask(limited, ada, priced)
+        refused = await in_db_thread(UtilityCall.objects.latest, "id")
+        assert (refused.error_class, refused.cost_usd) == ("budget_exceeded", Decimal(0))
+        assert provider.count == 1
+
+
+async def test_side_work_without_a_price_is_not_asked_for_where_dollars_are_limited(
+    provider: Provider,  # noqa: F811
+) -> None:
+    ada = await in_db_thread(conversation)
+    await in_db_thread(a_dollar)
+    async with side_work(provider) as services:
+        answer = await ask(await with_budgets(services), ada)
+    # The offline model is free, and that is known.
+    assert answer.route == "offline:"
+    assert [row[3] for row in await stored()] == ["price_unknown", ""]
+    assert provider.count == 0

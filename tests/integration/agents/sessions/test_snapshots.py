@@ -220,6 +220,7 @@ def test_a_snapshot_has_the_shapes_of_the_rows() -> None:
                 "ordinal": 3,
                 "priority": "interactive",
                 "status": "queued",
+                "waits_for": None,
                 "shown": [],
                 "approvals": [],
                 "error": None,

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from accounts.models import User
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from memory.embeddings.fake import FakeEmbedder
-from memory.embeddings.interface import EmbeddingUnavailable
+from memory.embeddings.interface import EmbeddingPayer, EmbeddingUnavailable
 from memory.enums import MemoryScope, MemorySource, Tier
 from memory.lifecycle import embed_pending as module
 from memory.lifecycle.embed_pending import BATCH_ROWS, embed_memories, embed_pending
@@ -30,7 +30,13 @@ class Recorder(FakeEmbedder):
         self.bad_words: set[str] = set()
         self.before: Callable[[], None] = lambda: None
 
-    def embed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,
+        payers: Sequence[EmbeddingPayer] = (),
+    ) -> list[list[float]]:
         self.before()
         if any(word in text for text in texts for word in self.bad_words):
             raise EmbeddingUnavailable

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
-from memory.embeddings import EmbeddingUnavailable
+from memory.embeddings import EmbeddingPayer, EmbeddingUnavailable
 from memory.enums import MemoryScope, Tier, Trust
 from memory.models import EmbeddingModel, Memory, MemoryOwner, MemoryPool, OwnerLexeme
 from memory.ownership import OwnerKey
@@ -175,10 +175,22 @@ class NoAnswer:
     model = EMBEDDER.model
     dimensions = EMBEDDER.dimensions
 
-    def embed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,
+        payers: Sequence[EmbeddingPayer] = (),
+    ) -> list[list[float]]:
         raise EmbeddingUnavailable
 
-    async def aembed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:  # noqa: ASYNC109
+    async def aembed(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float,  # noqa: ASYNC109
+        payers: Sequence[EmbeddingPayer] = (),
+    ) -> list[list[float]]:
         raise EmbeddingUnavailable
 
 

@@ -122,7 +122,7 @@ def test_a_new_turn_is_queued_with_what_its_event_says() -> None:
     ]
     assert queued == {
         "id": "turn-2", "message": "m2", "ordinal": 2, "priority": "background", "status": "queued",
-        "shown": [], "approvals": [], "error": None,
+        "waits_for": None, "shown": [], "approvals": [], "error": None,
     }  # fmt: skip
 
 

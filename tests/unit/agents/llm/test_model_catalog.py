@@ -80,6 +80,14 @@ def test_a_price_of_one_s_own_comes_before_the_table() -> None:
     assert prices.cost(provider="openai", model="gpt-4o", usage=usage) == Decimal("11.25")
 
 
+async def test_a_call_without_output_needs_no_price_of_it() -> None:
+    model = "text-embedding-3-small"
+    price = await PRICES.bound(provider="openai", model=model, input_tokens=1, has_output=False)
+    assert price is not None
+    assert (price.input, price.output) == (Decimal("0.02"), Decimal(0))
+    assert await PRICES.bound(provider="openai", model=model, input_tokens=1) is None
+
+
 @pytest.mark.parametrize(
     "entry",
     ["gpt-5-mini=1/2", "openai:x=1", "openai:x=1/2/3/4", "openai:x=NaN/1", "openai:x=1/-1", "openai:x=Infinity/1",
@@ -100,7 +108,9 @@ def test_the_model_that_answered_is_paid_for_and_the_offline_model_never() -> No
 
     assert gateway.cost("openai:gpt-4o", usage, response_model="small") == 1
     assert gateway.cost("openai:small", usage, response_model=None) == 1
-    assert gateway.cost("openai:small", usage, response_model="nobody-knows") is None
+    # A price that people set for a model also holds for the names by which it answers.
+    assert gateway.cost("openai:small", usage, response_model="small-2026-01-01") == 1
+    assert gateway.cost("openai:other", usage, response_model="nobody-knows") is None
     assert gateway.cost("openai:small", None, response_model="small") is None
     assert gateway.cost("offline:", usage, response_model="offline") == 0
     assert gateway.cost("offline:", None, response_model=None) == 0

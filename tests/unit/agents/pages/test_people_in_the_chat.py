@@ -1,16 +1,20 @@
-"""What the chat page says of people who decide and answer, by its own modules without a browser."""
+"""What the chat page says of people who decide and answer, and of budgets, by its own modules without a browser."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.domain.budgets import BudgetSubject, describe_exhausted
+from agents.domain.serialization import moment
 from agents.pages import views as pages
+from foundation.clock import now
 
 CHAT = Path(pages.__file__).parent / "static" / "bandstand" / "chat"
 WAIT, LEAVE, GO_ON = "wait", "message", "withdraw"
@@ -21,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The modules without a DOM, where node takes them for modules."""
     made = tmp_path_factory.mktemp("chat")
     (made / "package.json").write_text('{"type": "module"}')
-    for name in ("conversation.js", "handoff.js", "stored-call.js"):
+    for name in ("conversation.js", "handoff.js", "quota.js", "stored-call.js"):
         (made / name).write_text((CHAT / name).read_text(encoding="utf-8"))
     return made
 
@@ -35,6 +39,7 @@ def run(folder: Path, program: str, value: Any) -> Any:
         'import { readFileSync } from "node:fs";\n'
         'import { Conversation } from "./conversation.js";\n'
         'import { describeHandoff, handoffWords } from "./handoff.js";\n'
+        'import { quotaWords, isCurrent, withLocalTime } from "./quota.js";\n'
         'import { ExactNumber, parseExactly, reveal } from "./stored-call.js";\n'
         f'const input = JSON.parse(readFileSync(0, "utf8"));\n{program}'
     )
@@ -190,3 +195,49 @@ def test_values_of_a_call_are_shown_as_they_are_stored_and_nothing_is_hidden_in_
     assert found["revealed"] == [
         "plain\ttext\n", "pay⟨U+202E⟩001", "a⟨U+200B⟩b", "⟨U+2066⟩x⟨U+2069⟩", "नमस्ते क्‍ष", "tag⟨U+E0041⟩",
     ]  # fmt: skip
+
+
+# --- budgets ---
+
+
+def test_a_warning_says_whose_budget_is_used_and_when_it_begins_anew(folder: Path) -> None:
+    at = datetime(2026, 12, 2, tzinfo=UTC)
+    warnings = [
+        {"subject": subject, "period": period, "used_percent": percent, "resets_at": moment(at)}
+        for subject, period, percent in (("user", "day", 80), ("group", "month", 100), ("from_the_future", "year", 90))
+    ]
+    program = 'console.log(JSON.stringify(input.map((one) => [quotaWords(one, "soon"), isCurrent(one, Date.now())])))'
+    words, current = zip(*run(folder, program, warnings), strict=True)
+    assert words == (
+        "80 % of your budget for today is used. It begins anew: soon.",
+        "The budget of your group for this month is used up. It begins anew: soon.",
+        "90 % of a budget for now is used. It begins anew: soon.",
+    )
+    assert set(current) == {at > now()}
+
+
+@pytest.mark.parametrize("subject", [*BudgetSubject, None])
+def test_times_of_errors_are_those_of_the_readers_clock(folder: Path, subject: BudgetSubject | None) -> None:
+    detail = describe_exhausted(datetime(2026, 12, 2, tzinfo=UTC), subject)
+    told = run(folder, 'console.log(JSON.stringify(withLocalTime(input, "today, 13:00")))', detail)
+    assert told == f"{describe_exhausted(None, subject)} It begins anew: today, 13:00."
+
+
+def test_the_page_knows_what_a_turn_waits_for_until_it_goes_on(folder: Path) -> None:
+    program = """
+    const turn = { id: "t", message: "q", ordinal: 1, status: "running", waits_for: null, shown: [], approvals: [] };
+    const session = { id: "s", head: null };
+    const conversation = new Conversation({ seq: 1, session, messages: [], turns: { t: turn } });
+    const states = input.map(([event, data]) => {
+      conversation.apply({ event, turn: "t", data });
+      const { status, waits_for: reason } = conversation.turns.get("t");
+      return [status, reason];
+    });
+    console.log(JSON.stringify(states));
+    """
+    events = [
+        ("turn.waiting", {"for": "budget", "until": "2026-12-02T00:00:00.000000Z"}),
+        ("turn.queued", {"reason": "budget"}),
+        ("turn.started", {"resumed": True}),
+    ]
+    assert run(folder, program, events) == [["waiting", "budget"], ["queued", None], ["running", None]]

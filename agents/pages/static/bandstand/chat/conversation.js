@@ -159,10 +159,11 @@ export class Conversation {
     let turn = this.turns.get(turnId);
     if (!turn) {
       if (word !== "queued") return;
-      turn = { id: turnId, message: data.message, ordinal: data.ordinal, priority: data.priority, shown: [], approvals: [] };
+      turn = { id: turnId, message: data.message, ordinal: data.ordinal, priority: data.priority, waits_for: null, shown: [], approvals: [] };
       this.turns.set(turnId, turn);
     }
     turn.revision = this.revision;
+    turn.waits_for = data.for ?? null;
     switch (word) {
       case "completed":
         this.turns.delete(turnId);

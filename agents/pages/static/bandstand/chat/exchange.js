@@ -8,7 +8,9 @@ import { FeedbackView } from "./feedback.js";
 import { personName } from "./handoff.js";
 import { PartsView, plainText } from "./message-parts.js";
 import { QuestionView, timeOf } from "./question.js";
+import { withLocalTime } from "./quota.js";
 
+export const WAITS_FOR_BUDGET = "Waiting: other answers hold what is left of the budget";
 const ENDS_WITHOUT_ANSWER = new Set(["failed", "expired", "cancelled"]);
 
 export class ExchangeView {
@@ -85,9 +87,9 @@ export class ExchangeView {
   }
 
   #drawState(state, { turn, position }) {
-    const { error, reason, restarted, retrying, shown, approvals } = turn ?? {};
+    const { error, reason, restarted, retrying, shown, approvals, waits_for: waitsFor } = turn ?? {};
     const asking = approvals?.map(({ who }) => who);
-    const shape = JSON.stringify([state, error, reason, restarted, retrying, position, asking, Boolean(this.said), Boolean(shown?.length)]);
+    const shape = JSON.stringify([state, error, reason, restarted, retrying, position, waitsFor, asking, Boolean(this.said), Boolean(shown?.length)]);
     if (shape === this.shape) return;
     this.shape = shape;
     this.state.replaceChildren(...this.#stateNodes(state, turn, position));
@@ -100,7 +102,8 @@ export class ExchangeView {
       case "running":
         return [beginningAgain(turn), working()].filter(Boolean);
       case "waiting":
-        return turn.approvals?.length ? [note(waitsForPerson(turn.approvals))] : [note("Waiting"), working()];
+        if (turn.approvals?.length) return [note(waitsForPerson(turn.approvals))];
+        return [note(turn.waits_for === "budget" ? WAITS_FOR_BUDGET : "Waiting"), working()];
       case "retry_wait":
         return [note("The model does not answer just now; trying again soon"), working()];
       case "cancelling":
@@ -111,7 +114,7 @@ export class ExchangeView {
       case "expired":
         return [this.#failure("This took too long and was given up.", null)];
       case "failed":
-        return [this.#failure(turn.error?.detail, turn.error?.error_id, turn.error?.retry_suggested !== false)];
+        return [this.#failure(errorDetail(turn.error), turn.error?.error_id, mayPass(turn.error))];
       case "partial":
         return [note("This answer is incomplete", "alert")];
       default:
@@ -203,6 +206,16 @@ function stateOf(turn, said) {
 function waitingWords(position) {
   if (!position) return "Waiting for a free place";
   return position === 1 ? "Waiting: one message is answered first" : `Waiting: ${position} messages are answered first`;
+}
+
+// What became of a failed turn, with times of the reader's own clock.
+export function errorDetail(error) {
+  return error?.retry_at ? withLocalTime(error.detail, timeOf(error.retry_at)) : error?.detail;
+}
+
+// Whether asking again may help, now or later.
+function mayPass(error) {
+  return error?.retry_suggested !== false || Boolean(error.retry_at);
 }
 
 function waitsForPerson(approvals) {

@@ -6,7 +6,7 @@ import * as api from "./api.js";
 import { approvalWords, decisionWords } from "./approvals.js";
 import { Composer } from "./composer.js";
 import { ENDED } from "./conversation.js";
-import { authorName } from "./exchange.js";
+import { WAITS_FOR_BUDGET, authorName, errorDetail } from "./exchange.js";
 import { HandoffBar } from "./handoff-bar.js";
 import { handoffWords, personName } from "./handoff.js";
 import { LiveConversation } from "./live-conversation.js";
@@ -15,6 +15,9 @@ import { plainText } from "./message-parts.js";
 import { Announcer, ConnectionBanner, Notice } from "./notices.js";
 import { PageTitle } from "./page-title.js";
 import { PendingMessages } from "./pending-messages.js";
+import { timeOf } from "./question.js";
+import { QuotaBar } from "./quota-bar.js";
+import { withLocalTime } from "./quota.js";
 import { SessionActions } from "./session-actions.js";
 import { listen } from "./shortcuts.js";
 import { Sidebar, titleOf } from "./sidebar.js";
@@ -22,7 +25,7 @@ import { Transcript } from "./transcript.js";
 import { Viewport } from "./viewport.js";
 import { Welcome } from "./welcome.js";
 
-const { user, mayChat } = document.body.dataset;
+const { user, mayChat, quota } = document.body.dataset;
 const OUTBOX = `bandstand.outbox.${user}.`;
 const DRAFT = `bandstand.draft.${user}.`;
 const DUTY_MS = 30_000;
@@ -93,10 +96,19 @@ const handoffBar = new HandoffBar({
   },
 });
 
+const quotaBar = new QuotaBar({
+  node: byId("quota"),
+  storage: localStorage,
+  name: `bandstand.quota.${user}`,
+  account: "/account/",
+  done: focusComposer,
+});
+
 // --- start ---
 
 async function start() {
   wire();
+  if (quota) quotaBar.show(JSON.parse(quota));
   const [agents, sessions] = await Promise.allSettled([api.listAgents(), sidebar.load()]);
   const error = agents.reason ?? sessions.reason;
   if (error?.signedOut) return signIn();
@@ -213,11 +225,11 @@ function enter(id) {
     state.pending.accepted(item, turn);
     draw();
   });
-  on("refused", ({ id: item, text, code, detail }) => {
+  on("refused", ({ id: item, text, code, detail, resetsAt }) => {
     state.pending.drop(item);
     if (code === "not_found") return gone(text);
     if (!composer.value) composer.put(text);
-    notice.show(detail);
+    notice.show(resetsAt ? withLocalTime(detail, timeOf(resetsAt)) : detail);
     draw();
   });
   on("problem", ({ ref, code, detail, retry_after_ms: waitMs }) => {
@@ -256,12 +268,14 @@ function logged({ event: type, data }) {
   if (type === "model.retrying") announcer.say("The model broke off; it is asked again.");
   if (type === "message.completed" || type === "turn.failed") pageTitle.answered();
   if (type === "message.completed") announceAnswer(conversation, plainText(data.message.parts));
-  if (type === "turn.failed") announcer.say(`The answer failed. ${data.error?.detail ?? ""}`);
+  if (type === "turn.failed") announcer.say(`The answer failed. ${errorDetail(data.error) ?? ""}`);
   if (type === "turn.cancelled" && data.reason !== "handoff") announcer.say("Stopped.");
   if (type === "message.created" && data.message.author === "human") {
     pageTitle.answered();
     announcer.say(`${authorName(data.message.parts)}: ${plainText(data.message.parts)}`);
   }
+  if (type === "turn.waiting" && data.for === "budget") announcer.say(`${WAITS_FOR_BUDGET}.`);
+  if (type === "quota.warning") announcer.say(quotaBar.show(data) ?? "");
   if (type === "approval.requested") approvalRequested(data);
   if (type === "approval.decided") announcer.say(decisionWords(data) ?? "");
   if (type.startsWith("handoff.")) announcer.say(handoffWords(conversation));

@@ -314,7 +314,7 @@ export class SessionClient extends EventTarget {
       this.#tell("problem", frame);
     } else {
       this.outbox.remove(item.id);
-      this.#tell("refused", { ...item, code: frame.code, detail: frame.detail });
+      this.#tell("refused", { ...item, code: frame.code, detail: frame.detail, resetsAt: frame.resets_at ?? null });
       this.#tellOutbox();
     }
   }

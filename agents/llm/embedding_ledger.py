@@ -1,0 +1,118 @@
+"""Embeddings of a server draw on budgets as calls of models do. They wait for nobody: without money there are none, and
+memories are found by their text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from agents.budgets.budget_index import BudgetIndex
+from agents.budgets.reservations import BudgetRequest, Refused, Reserved, report_usage, settle_and_reserve
+from agents.domain.budgets import RefusalReason
+from agents.llm.interface import Usage
+from agents.llm.model_catalog import Prices
+from agents.models import Budget
+from foundation.db_threads import DATABASE_FAULTS
+from memory.embeddings.embedding_budget import EmbeddingBudgetExceeded, EmbeddingReservation
+from memory.embeddings.interface import EmbeddingPayer
+
+log = structlog.get_logger(__name__)
+
+PURPOSE: Final = "embeddings"
+# A call that has not reported so long after it should have ended never will.
+_GRACE_SECONDS: Final = 60.0
+# How long a process that hears of no budgets may not know of the first one.
+_RECHECK_SECONDS: Final = 1.0
+# Whom the ledger names for what is no user's.
+NO_USER: Final = 0
+
+
+class EmbeddingLedger:
+    """An `EmbeddingBudget` on the ledger. `open_prices` is called where a budget applies, and must know what owners
+    have entered. `index` knows whose calls draw on a budget; a process without one looks each second whether there is
+    any."""
+
+    def __init__(self, open_prices: Callable[[], Prices], *, index: BudgetIndex | None = None) -> None:
+        self._open_prices = open_prices
+        self._index = index
+        self._unlimited_until = 0.0
+
+    def reserve(
+        self, route: str, sizes: Mapping[EmbeddingPayer, int], *, seconds: float
+    ) -> EmbeddingReservation | None:
+        """See `EmbeddingBudget`."""
+        payers = [payer for payer in sizes if self._applies(payer)]
+        if not payers:
+            return None
+        provider, _, model = route.partition(":")
+        priced = self._open_prices().find(provider=provider, model=model, has_output=False)
+        requests = [
+            BudgetRequest(
+                user_id=NO_USER if payer.user_id is None else payer.user_id,
+                agent_id=payer.agent_id,
+                route=route,
+                price=priced[1].call_price() if priced else None,
+                estimated_tokens=sizes[payer],
+                bytes=sizes[payer],
+                output_tokens=0,
+                least_output_tokens=0,
+                purpose=PURPOSE,
+                lease_seconds=seconds + _GRACE_SECONDS,
+            )
+            for payer in payers
+        ]
+        replies = dict(zip(payers, settle_and_reserve(requests).replies, strict=True))
+        ids = {payer: reply.id for payer, reply in replies.items() if isinstance(reply, Reserved) and reply.id}
+        refusals = {payer: reply for payer, reply in replies.items() if isinstance(reply, Refused)}
+        if refusals:
+            if ids:
+                settle_and_reserve([], list(ids.values()))
+            raise EmbeddingBudgetExceeded(_explain(route, refusals), refused=frozenset(refusals))
+        return EmbeddingReservation(route, ids, dict(sizes)) if ids else None
+
+    def report(self, reservation: EmbeddingReservation, tokens: int | None) -> None:
+        """See `EmbeddingBudget`. What cannot be reported counts whole, by and by."""
+        try:
+            prices = self._open_prices() if tokens is not None else None
+            for payer, share in _split(tokens, reservation.sizes).items():
+                if (reservation_id := reservation.ids.get(payer)) is None:
+                    continue
+                provider, _, model = reservation.route.partition(":")
+                usage = Usage(share, 0) if share is not None else None
+                usd = prices.cost(provider=provider, model=model, usage=usage) if prices and usage else None
+                report_usage(reservation_id, usd=usd, tokens=share)
+        except DATABASE_FAULTS as error:
+            log.warning("embeddings.not_reported", error=str(error)[:200])
+
+    def _applies(self, payer: EmbeddingPayer) -> bool:
+        if self._index is not None:
+            user_id = NO_USER if payer.user_id is None else payer.user_id
+            return self._index.applies(user_id=user_id, agent_id=payer.agent_id)
+        if time.monotonic() < self._unlimited_until:
+            return False
+        if Budget.objects.exists():
+            return True
+        self._unlimited_until = time.monotonic() + _RECHECK_SECONDS
+        return False
+
+
+def _split(tokens: int | None, sizes: Mapping[EmbeddingPayer, int]) -> dict[EmbeddingPayer, int | None]:
+    """The share of each payer by the bytes of its texts, together `tokens`."""
+    if tokens is None:
+        return dict.fromkeys(sizes)
+    shares: dict[EmbeddingPayer, int | None] = {}
+    remaining, size_left = tokens, sum(sizes.values())
+    for payer, size in sizes.items():
+        share = remaining * size // size_left if size_left else 0
+        shares[payer] = share
+        remaining, size_left = remaining - share, size_left - size
+    return shares
+
+
+def _explain(route: str, refusals: Mapping[EmbeddingPayer, Refused]) -> str:
+    if any(reply.reason is RefusalReason.PRICE_UNKNOWN for reply in refusals.values()):
+        return f"Nobody knows the price of {route}, and a budget in dollars applies."
+    return "The budget for embeddings is used up."
