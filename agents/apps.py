@@ -148,7 +148,7 @@ JOBS = (
 
 
 def _read_prices() -> "Prices":
-    from agents.runner.model_settings import read_installation_prices
+    from agents.llm.installation_prices import read_installation_prices
 
     return read_installation_prices()
 
@@ -175,6 +175,7 @@ class AgentsConfig(AppConfig):
         from agents.permissions.agents import refuse_if_agents_need
         from agents.permissions.transcripts import group_rights
         from agents.releases import health_checks as release_checks
+        from agents.releases import price_checks
         from agents.routing import health_checks as route_checks
         from agents.sessions import health_checks as people_checks
         from agents.sessions.turn_schedules import count_active_schedules
@@ -198,6 +199,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("approval", "approval", "admin:agents_approval_change"),
             AuditTarget("approvalpass", "approval pass", "admin:agents_approvalpass_change"),
             AuditTarget("budget", "budget", "admin:agents_budget_change"),
+            AuditTarget("modelprice", "price", "admin:agents_modelprice_change"),
             AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
             AuditTarget("turnschedule", "turn schedule", "admin:agents_turnschedule_change"),
             AuditTarget("budgetdifference", "difference", "admin:agents_budgetdifference_change"),
@@ -240,13 +242,15 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Operations", 3, "Budgets", "agents.budget", "savings"),
+            Entry("Operations", 5, "Prices", "agents.modelprice", "sell"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
-            Entry("Operations", 6, "Ledger of budgets", "agents.budgetreservation", "receipt_long"),
-            Entry("Operations", 7, "Differences of the ledger", "agents.budgetdifference", "difference"),
+            Entry("Costs", 4, "Ledger of budgets", "agents.budgetreservation", "receipt_long"),
+            Entry("Costs", 5, "Differences of the ledger", "agents.budgetdifference", "difference"),
         )
         registry.register(
             *health_checks.CHECKS,
             *release_checks.CHECKS,
+            *price_checks.CHECKS,
             *route_checks.CHECKS,
             *people_checks.CHECKS,
             *budget_checks.CHECKS,

@@ -25,8 +25,8 @@ from foundation.clock import now
 from foundation.errors import Conflict, InvalidInput, NotFound
 from foundation.visible_text import visible_text
 
-# More than anybody spends, and than the column takes in all its places.
-MAX_AMOUNT: Final = Decimal(1_000_000_000)
+# More than anybody spends; sums of it still fit into the column.
+MAX_AMOUNT: Final = Decimal(100_000_000_000)
 MAX_REASON: Final = 200
 MAX_OVERRIDE: Final = timedelta(days=366)
 _CENTS: Final = Decimal("0.00000001")

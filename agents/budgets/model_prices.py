@@ -91,12 +91,12 @@ def _lock(price_id: UUID) -> ModelPrice:
 
 def _check_route(route: str) -> str:
     cleaned = route.strip()
+    if cleaned.partition(":")[0] == _OFFLINE:
+        raise InvalidInput("The offline model is always free.", pointer="/route")
     if not _ROUTE.fullmatch(cleaned) or len(cleaned) > 200:
         raise InvalidInput("provider:model is expected, or provider:* for all its models.", pointer="/route")
     if "*" in cleaned and not cleaned.endswith(":*"):
         raise InvalidInput("* stands for all models of a provider, and for nothing else.", pointer="/route")
-    if cleaned.partition(":")[0] == _OFFLINE:
-        raise InvalidInput("The offline model is always free.", pointer="/route")
     return cleaned
 
 

@@ -24,6 +24,8 @@ from foundation.clock import now
 # A turn that waits for money looks again after this, should nobody wake it.
 LONGEST_WAIT: Final = timedelta(minutes=5)
 LEAST_WAIT: Final = timedelta(seconds=1)
+# Of each message, and of the whole: roles, marks of their ends, what a model's template adds.
+_FORM_BYTES: Final = 16
 
 
 async def reserve_call(
@@ -90,7 +92,8 @@ async def reserve_call(
 def request_bytes(assembled: AssembledRequest) -> int:
     """The bytes of all texts of a request, and of what its form adds: more than it can have tokens."""
     request = assembled.request
-    size = count_tokens(request.messages, lambda text: len(text.encode())) + len(assembled.tools_text.encode())
+    size = _FORM_BYTES * (len(request.messages) + 1)
+    size += count_tokens(request.messages, lambda text: len(text.encode())) + len(assembled.tools_text.encode())
     return size + (len(repr(request.json).encode()) if request.json is not None else 0)
 
 

@@ -12,7 +12,7 @@ from django.db.models import Max, Min, Q
 from django.db.models.functions import Now
 
 from agents.journal.rollup_sql import COUNT
-from agents.journal.usage import count_usage_of_turns
+from agents.journal.usage_rollups import count_usage_of_turns
 from agents.models import CallRollup, RollupWidth, Turn, TurnRollup
 from agents.models.rollups import HOURS_REACH, MINUTES_REACH
 from foundation.ids import lowest_id

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus
 from agents.domain.usage import BilledUsage
-from agents.journal.usage import count_usage_of_utility_calls
+from agents.journal.usage_rollups import count_usage_of_utility_calls
 from agents.models import UtilityCall
 
 # Longer than any caller waits for side work.

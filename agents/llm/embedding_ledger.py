@@ -4,7 +4,8 @@ memories are found by their text."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Final
 
 import structlog
@@ -40,13 +41,11 @@ class EmbeddingLedger:
         self._index = index
         self._unlimited_until = 0.0
 
-    def reserve(
-        self, route: str, sizes: Mapping[EmbeddingPayer, int], *, seconds: float
-    ) -> EmbeddingReservation | None:
+    def reserve(self, route: str, sizes: Mapping[EmbeddingPayer, int], *, seconds: float) -> EmbeddingReservation:
         """See `EmbeddingBudget`."""
         payers = [payer for payer in sizes if self._applies(payer)]
         if not payers:
-            return None
+            return EmbeddingReservation(route, {}, sizes)
         provider, _, model = route.partition(":")
         priced = self._open_prices().find(provider=provider, model=model, has_output=False)
         requests = [
@@ -71,21 +70,31 @@ class EmbeddingLedger:
             if ids:
                 settle_and_reserve([], list(ids.values()))
             raise EmbeddingBudgetExceeded(_explain(route, refusals), refused=frozenset(refusals))
-        return EmbeddingReservation(route, ids, dict(sizes)) if ids else None
+        return EmbeddingReservation(route, ids, sizes)
 
     def report(self, reservation: EmbeddingReservation, tokens: int | None) -> None:
         """See `EmbeddingBudget`. What cannot be reported counts whole, by and by."""
+        if not reservation.ids:
+            return
         try:
-            prices = self._open_prices() if tokens is not None else None
-            for payer, share in _split(tokens, reservation.sizes).items():
-                if (reservation_id := reservation.ids.get(payer)) is None:
-                    continue
-                provider, _, model = reservation.route.partition(":")
-                usage = Usage(share, 0) if share is not None else None
-                usd = prices.cost(provider=provider, model=model, usage=usage) if prices and usage else None
-                report_usage(reservation_id, usd=usd, tokens=share)
+            for payer, usage, usd in self._price(reservation, tokens):
+                if (reservation_id := reservation.ids.get(payer)) is not None:
+                    report_usage(reservation_id, usd=usd, tokens=usage.input_tokens if usage else None)
         except DATABASE_FAULTS as error:
             log.warning("embeddings.not_reported", error=str(error)[:200])
+
+    def _price(
+        self, reservation: EmbeddingReservation, tokens: int | None
+    ) -> Iterator[tuple[EmbeddingPayer, Usage | None, Decimal | None]]:
+        """What each payer has used, and what it costs in US dollars; None for what nobody knows."""
+        if tokens is None:
+            yield from ((payer, None, None) for payer in reservation.sizes)
+            return
+        prices = self._open_prices()
+        provider, _, model = reservation.route.partition(":")
+        for payer, share in _split(tokens, reservation.sizes).items():
+            usage = Usage(share, 0)
+            yield payer, usage, prices.cost(provider=provider, model=model, usage=usage)
 
     def _applies(self, payer: EmbeddingPayer) -> bool:
         if self._index is not None:
@@ -99,16 +108,13 @@ class EmbeddingLedger:
         return False
 
 
-def _split(tokens: int | None, sizes: Mapping[EmbeddingPayer, int]) -> dict[EmbeddingPayer, int | None]:
+def _split(tokens: int, sizes: Mapping[EmbeddingPayer, int]) -> dict[EmbeddingPayer, int]:
     """The share of each payer by the bytes of its texts, together `tokens`."""
-    if tokens is None:
-        return dict.fromkeys(sizes)
-    shares: dict[EmbeddingPayer, int | None] = {}
+    shares: dict[EmbeddingPayer, int] = {}
     remaining, size_left = tokens, sum(sizes.values())
     for payer, size in sizes.items():
-        share = remaining * size // size_left if size_left else 0
-        shares[payer] = share
-        remaining, size_left = remaining - share, size_left - size
+        shares[payer] = remaining * size // size_left if size_left else 0
+        remaining, size_left = remaining - shares[payer], size_left - size
     return shares
 
 

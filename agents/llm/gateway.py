@@ -44,11 +44,13 @@ class GatewayConfig:
         return {OPENAI: openai, **vendors}
 
 
-def open_prices(config: GatewayConfig, stored: StoredPrices | None = None) -> Prices:
-    """What models cost, without the models."""
+def open_prices(
+    openai_base_url: str | None, overrides: Mapping[str, Rates], stored: StoredPrices | None = None
+) -> Prices:
+    """What models cost, without the models; see `Prices`."""
     listed = {name: vendor.listed for name, vendor in VENDORS.items()}
-    providers = {OPENAI: config.openai_base_url or DEFAULT_BASE_URL, **listed}
-    return Prices(providers=providers, overrides=config.prices, stored=stored)
+    providers = {OPENAI: openai_base_url or DEFAULT_BASE_URL, **listed}
+    return Prices(providers=providers, overrides=overrides, stored=stored)
 
 
 class Gateway:
@@ -76,7 +78,7 @@ class Gateway:
             OPENAI: openai,
             **{vendor.provider: VendorModel(vendor) for vendor in config.vendors},
         }
-        self.prices = open_prices(config, stored_prices)
+        self.prices = open_prices(config.openai_base_url, config.prices, stored_prices)
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The client for `route`, and the provider's name of the model. Raises `BadModelRequest` for a route that

@@ -428,6 +428,29 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.CreateModel(
+            name="UsageRollup",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(help_text="When the day begins.")),
+                ("agent_id", models.UUIDField()),
+                ("release_id", models.UUIDField()),
+                ("user_id", models.IntegerField()),
+                ("purpose", models.CharField(max_length=40)),
+                ("calls", models.IntegerField(help_text="Turns that ended, or calls.")),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cost_usd", models.DecimalField(decimal_places=8, max_digits=20)),
+                ("cost_unknown", models.IntegerField(help_text="Turns or calls whose cost nobody knows.")),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("at", "agent_id", "release_id", "user_id", "purpose"), name="usage_rollup_unique"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="BudgetDifference",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
@@ -492,29 +515,6 @@ class Migration(migrations.Migration):
                         fields=("kind", "unit", "window_id", "reservation_id", "turn_id", "step", "utility_call_id"),
                         name="budget_difference_unique",
                         nulls_distinct=False,
-                    )
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="UsageRollup",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("at", models.DateTimeField(help_text="When the day begins.")),
-                ("agent_id", models.UUIDField()),
-                ("release_id", models.UUIDField()),
-                ("user_id", models.IntegerField()),
-                ("purpose", models.CharField(max_length=40)),
-                ("calls", models.IntegerField(help_text="Turns that ended, or calls.")),
-                ("input_tokens", models.BigIntegerField()),
-                ("output_tokens", models.BigIntegerField()),
-                ("cost_usd", models.DecimalField(decimal_places=8, max_digits=20)),
-                ("cost_unknown", models.IntegerField(help_text="Turns or calls whose cost nobody knows.")),
-            ],
-            options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("at", "agent_id", "release_id", "user_id", "purpose"), name="usage_rollup_unique"
                     )
                 ],
             },

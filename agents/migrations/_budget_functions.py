@@ -80,6 +80,11 @@ BEGIN
                               THEN u.status <> 'intent' AND u.details ->> 'reservation' = r.id::text
                               ELSE r.reported_at IS NOT NULL END
                     THEN 'settled' ELSE 'unconfirmed' END AS status,
+               -- An answer whose usage nobody reports may be longer than its bound all the same; by an estimate, which
+               -- may be twice as much as there was.
+               CASE WHEN (p.details ->> 'estimated_output_tokens')::bigint > 2 * r.output_tokens
+                    THEN (p.details ->> 'estimated_output_tokens')::bigint - r.output_tokens ELSE 0 END AS more,
+               coalesce((r.request -> 'price' ->> 'output')::numeric, 0) / 1000000 AS rate,
                coalesce(p.cost_usd, u.cost_usd, r.reported_usd) AS cost,
                coalesce(p.input_tokens, u.input_tokens) AS input,
                coalesce(p.input_tokens + p.output_tokens, u.input_tokens + u.output_tokens, r.reported_tokens) AS used
@@ -106,10 +111,10 @@ BEGIN
                CASE WHEN d.status = 'released' THEN 0
                     -- Neither NaN, which is larger than everything, nor what would give money back.
                     WHEN d.status = 'settled' AND d.cost >= 0 AND d.cost < 'Infinity' THEN d.cost
-                    ELSE d.usd END AS settled_usd,
+                    ELSE d.usd + ceil(d.more * d.rate * 100000000) / 100000000 END AS settled_usd,
                CASE WHEN d.status = 'released' THEN 0
                     WHEN d.status = 'settled' AND d.used >= 0 THEN d.used
-                    ELSE d.tokens END AS settled_tokens
+                    ELSE d.tokens + d.more END AS settled_tokens
         FROM due d
     ), moved AS (
         SELECT v.id, sum(CASE v.unit WHEN 'usd' THEN d.held_usd ELSE d.held_tokens END) AS reserved,

@@ -114,8 +114,8 @@ class UsageRollup(models.Model):
     """What a user used on a day (UTC), by agent, release and purpose: "turn", that of a call for side work, or
     "embeddings".
 
-    Written by `agents.journal.usage` only. Rows name users, agents and releases by plain ids and are never lowered when
-    conversations are deleted. What is about no conversation has the id 0 of an agent or a release.
+    Written by `agents.journal.usage_rollups` only. Rows name users, agents and releases by plain ids and are never
+    lowered when conversations are deleted. What is about no conversation has the id 0 of an agent or a release.
     """
 
     at = models.DateTimeField(help_text="When the day begins.")

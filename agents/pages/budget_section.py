@@ -14,9 +14,9 @@ TEMPLATE = "pages/budgets.html"
 
 _CENT = Decimal("0.01")
 _NAMES = {
-    BudgetSubject.EVERYBODY: "All of this service",
-    BudgetSubject.EACH_USER: "Yours",
-    BudgetSubject.USER: "Yours",
+    BudgetSubject.EVERYBODY: "This service",
+    BudgetSubject.EACH_USER: "Your budget",
+    BudgetSubject.USER: "Your budget",
     BudgetSubject.GROUP: "Your group {}",
     BudgetSubject.AGENT: "The agent {}",
     BudgetSubject.KEY: "Your API key {}",
@@ -25,11 +25,12 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class BudgetLine:
-    """A budget in words."""
+    """A budget in words, and how much of it is used, in percent, 100 at most."""
 
     name: str
     period: str
     left: str
+    percent: int
     budget: RemainingBudget
 
 
@@ -56,7 +57,13 @@ def quota_warning(user_id: int) -> dict[str, Any] | None:
 
 
 def _describe(budget: RemainingBudget) -> BudgetLine:
-    return BudgetLine(_NAMES[budget.subject].format(budget.name), f"each {budget.period}", _left(budget), budget)
+    return BudgetLine(
+        _NAMES[budget.subject].format(budget.name),
+        f"each {budget.period}",
+        _left(budget),
+        min(100, budget.used_percent),
+        budget,
+    )
 
 
 def _left(budget: RemainingBudget) -> str:

@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django.conf import settings
-
 from agents.domain.circuit_breaker import BreakerPolicy
-from agents.llm.gateway import GatewayConfig, open_prices
+from agents.llm.gateway import GatewayConfig
 from agents.llm.interface import Deadlines
-from agents.llm.model_catalog import Prices
 from agents.llm.pydantic_ai import VendorConfig
-from agents.llm.stored_prices import StoredPrices
 from agents.routing.guard_settings import GuardSettings, RouteFigures
 
 
@@ -40,14 +36,6 @@ def read_gateway_config(config: Any, *, offline_pace_seconds: float = 0) -> Gate
             VendorConfig("bedrock", region=config.aws_region),
         ),
     )
-
-
-def read_installation_prices() -> Prices:
-    """What models cost in this installation, with what owners have entered until now. For processes that do not listen
-    for prices."""
-    stored = StoredPrices()
-    stored.load()
-    return open_prices(read_gateway_config(settings.BANDSTAND), stored)
 
 
 def read_guard_settings(config: Any) -> GuardSettings:

@@ -23,7 +23,8 @@ class EmbeddingBudgetExceeded(EmbeddingUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingReservation:
-    """What may be embedded: for each payer its `ids` in the ledger, and how many `sizes` in bytes it has of it."""
+    """What may be embedded: how many bytes each payer has of it, in `sizes`, and in `ids` its row in the ledger where a
+    budget applies."""
 
     route: str
     ids: Mapping[EmbeddingPayer, int]
@@ -33,11 +34,10 @@ class EmbeddingReservation:
 class EmbeddingBudget(Protocol):
     """Reserves money and tokens before a server is asked. Not for the thread of an event loop."""
 
-    def reserve(
-        self, route: str, sizes: Mapping[EmbeddingPayer, int], *, seconds: float
-    ) -> EmbeddingReservation | None:
-        """The reservation for texts of so many bytes for each payer, by a call that ends within `seconds`; None where
-        no budget applies. Raises `EmbeddingBudgetExceeded`, with nothing reserved, and database errors."""
+    def reserve(self, route: str, sizes: Mapping[EmbeddingPayer, int], *, seconds: float) -> EmbeddingReservation:
+        """The reservation for texts of so many bytes for each payer, by a call that ends within `seconds`.
+
+        Raises `EmbeddingBudgetExceeded`, with nothing reserved, and database errors."""
         ...
 
     def report(self, reservation: EmbeddingReservation, tokens: int | None) -> None:

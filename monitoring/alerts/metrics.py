@@ -68,6 +68,7 @@ _RUNNERS_PAGE: Final = Link("admin:agents_runner_changelist")
 _PROCESSES_PAGE: Final = Link("admin:monitoring_recommendation_changelist")
 _DASHBOARD_PAGE: Final = Link("admin:dashboard")
 _INBOX_PAGE: Final = Link("admin:agents_handoff_changelist", query={"show": "waiting"})
+_BUDGETS_PAGE: Final = Link("admin:agents_budget_changelist")
 _SCHEDULES_PAGE: Final = Link("admin:scheduling_schedule_changelist")
 
 
@@ -264,6 +265,32 @@ _ALL: Final = (
         unit=Unit.NUMBER,
         source=GaugeSource(Gauge.APPROVALS_OPEN),
         page=Link("admin:agents_approval_changelist", query={"state": "waiting"}),
+    ),
+    _gauge(
+        "budget_used_percent",
+        "Budgets in use",
+        "How much is spent of a budget in its present period; of those of API keys together, the most. Budgets of "
+        "single users and of 0 are not among them. Without groups the one of which most is spent.",
+        unit=Unit.PERCENT,
+        source=GaugeSource(Gauge.BUDGET_USED_PERCENT, across=Across.MAX, over=Over.MAX),
+        page=_BUDGETS_PAGE,
+        labels=("budget",),
+    ),
+    _gauge(
+        "budgets_overdrawn",
+        "Budgets overdrawn",
+        "Budgets in whose present period a call has cost more than it had reserved.",
+        unit=Unit.NUMBER,
+        source=GaugeSource(Gauge.BUDGETS_OVERDRAWN, over=Over.MAX),
+        page=_BUDGETS_PAGE,
+    ),
+    _gauge(
+        "budget_differences",
+        "Differences of the ledger",
+        "Where the ledger of budgets and the calls that it is about do not agree, and nobody has reviewed it.",
+        unit=Unit.NUMBER,
+        source=GaugeSource(Gauge.BUDGET_DIFFERENCES, over=Over.MAX),
+        page=_BUDGETS_PAGE,
     ),
     _gauge(
         "memory_percent",

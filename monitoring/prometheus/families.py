@@ -120,6 +120,28 @@ BREAKER_STATE = Family(
     "Of a route to a model: 0 closed, 1 half open (the next call tries it), 2 open (nobody asks it). The model * is the"
     " credential itself.",
 )
+BUDGET_REMAINING = Family(
+    "bandstand_budget_remaining",
+    Kind.GAUGE,
+    ("budget", "unit"),
+    "What may still be reserved of a budget in its present period, in US dollars or tokens; of those of users and API "
+    "keys, the least.",
+)
+BUDGET_USED = Family(
+    "bandstand_budget_used_ratio",
+    Kind.GAUGE,
+    ("budget", "unit"),
+    "The share of a budget that is spent in its present period; of those of users and API keys, the most.",
+)
+BUDGETS_OVERDRAWN = Family(
+    "bandstand_budgets_overdrawn", Kind.GAUGE, (), "Budgets of which a call has cost more than it had reserved."
+)
+BUDGET_DIFFERENCES = Family(
+    "bandstand_budget_differences",
+    Kind.GAUGE,
+    (),
+    "Unreviewed differences between the ledger of budgets and its calls.",
+)
 SCHEDULER_HEARTBEAT = Family(
     "bandstand_scheduler_heartbeat_seconds", Kind.GAUGE, (), "Age of the scheduler's heartbeat; +Inf if there was none."
 )
@@ -186,6 +208,10 @@ FAMILIES: Final = (
     RUNNER_TURNS,
     RUNNER_CAPACITY,
     BREAKER_STATE,
+    BUDGET_REMAINING,
+    BUDGET_USED,
+    BUDGETS_OVERDRAWN,
+    BUDGET_DIFFERENCES,
     SCHEDULER_HEARTBEAT,
     JOBS_FAILED,
     ACTIVE_SESSIONS,

@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Count
 from django.db.models.functions import Now
 
+from agents.budgets.window_sql import BUDGET_LABEL, PRESENT_PERIOD
 from agents.domain.circuit_breaker import BreakerState, Verdict
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.health_checks import turn_figures
@@ -28,6 +29,7 @@ GONE_AFTER: Final = timedelta(minutes=15)
 MAX_RUNNERS: Final = 200
 MAX_ROUTES: Final = 200
 CREDENTIAL: Final = "*"
+MAX_BUDGETS: Final = 100
 
 _DATABASE: Final = """
 SELECT pg_database_size(current_database()), (SELECT sum(numbackends) FROM pg_stat_database),
@@ -35,14 +37,27 @@ SELECT pg_database_size(current_database()), (SELECT sum(numbackends) FROM pg_st
        (SELECT count(*) FROM agents_connectionslot AS slot
         JOIN agents_webprocess AS process ON process.id = slot.process_id AND process.expires_at > now())
 """
+# Those of which most is spent. A budget for each user has a window for each who has used any of it.
+_BUDGETS: Final = f"""
+SELECT {BUDGET_LABEL} AS label, b.unit, min(greatest(0, p.amount - coalesce(w.spent + w.reserved, 0))),
+       max(coalesce(w.spent, 0) / nullif(p.amount, 0))
+FROM agents_budget b {PRESENT_PERIOD}
+LEFT JOIN agents_budgetwindow w ON w.budget_id = b.id AND w.starts_at = p.starts_at
+GROUP BY 1, 2 ORDER BY 4 DESC NULLS LAST, 1 LIMIT {MAX_BUDGETS}
+"""  # noqa: S608 - put together from constants
+_TROUBLE: Final = """
+SELECT (SELECT count(*) FROM agents_budgetwindow WHERE ends_at > now() AND overdraft > 0),
+       (SELECT count(*) FROM agents_budgetdifference WHERE reviewed_at IS NULL)
+"""
 
 
 def read_live_state(figures: Figures, now: datetime) -> None:
-    """Add the gauges to `figures`: some ten small statements."""
+    """Add the gauges to `figures`: some dozen small statements."""
     measurements = Measurements(now)
     _read_turns(figures, measurements)
     _read_runners(figures)
     _read_routes(figures, now)
+    _read_budgets(figures)
     scheduler = maintenance(measurements)
     age = math.inf if scheduler.silent_seconds is None else scheduler.silent_seconds
     figures.set(families.SCHEDULER_HEARTBEAT, age)
@@ -92,6 +107,19 @@ def _read_routes(figures: Figures, now: datetime) -> None:
     # A route that was reached with several credentials has a row of each: the one used last counts.
     for route in reversed(RouteHealth.objects.order_by("-used_at")[:MAX_ROUTES]):
         figures.set(families.BREAKER_STATE, breaker_level(route, now), route.provider, route.model or CREDENTIAL)
+
+
+def _read_budgets(figures: Figures) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_BUDGETS)
+        for label, unit, remaining, used in cursor.fetchall():
+            figures.set(families.BUDGET_REMAINING, float(remaining), label, unit)
+            if used is not None:
+                figures.set(families.BUDGET_USED, float(used), label, unit)
+        cursor.execute(_TROUBLE)
+        overdrawn, differences = cursor.fetchone()
+    figures.set(families.BUDGETS_OVERDRAWN, overdrawn)
+    figures.set(families.BUDGET_DIFFERENCES, differences)
 
 
 def breaker_level(route: RouteHealth, now: datetime) -> int:

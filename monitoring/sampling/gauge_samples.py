@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django.db import connection
 
+from agents.budgets.window_sql import BUDGET_LABEL, PRESENT_PERIOD
 from agents.models import STUCK_AFTER
 from agents.models.runners import heartbeat_timeout
 from agents.sessions.health_checks import PEOPLE_PARTS
@@ -22,6 +23,8 @@ DUE_SECONDS: Final = SAMPLE_SECONDS - 2
 ACTIVE: Final = timedelta(minutes=5)
 # An open route that nobody has asked for so long after it could be tried is not in use.
 UNTRIED: Final = timedelta(minutes=15)
+# Budgets with samples of their own: those of which most is used.
+MAX_BUDGETS: Final = 100
 # A process whose last sample is older is gone.
 STALE_SECONDS: Final = 3 * SAMPLE_SECONDS
 
@@ -43,6 +46,10 @@ class Gauge(StrEnum):
     HANDOFFS_LATE = "handoffs_late"
     HANDOFFS_UNATTENDED = "handoffs_unattended"
     APPROVALS_OPEN = "approvals_open"
+    # Labels: budget, for each that several people share; none for the row with 0.
+    BUDGET_USED_PERCENT = "budget_used_percent"
+    BUDGETS_OVERDRAWN = "budgets_overdrawn"
+    BUDGET_DIFFERENCES = "budget_differences"
     DATABASE_CONNECTIONS = "database_connections"
     DATABASE_BYTES = "database_bytes"
     DATABASE_CONNECTIONS_PERCENT = "database_connections_percent"
@@ -96,6 +103,11 @@ WITH {PEOPLE_PARTS}, queue AS MATERIALIZED (
     WHERE CASE WHEN forced_until > statement_timestamp() THEN forced = 'open'
                ELSE (state = 'open' AND open_until > statement_timestamp() - %(untried)s)
                  OR (state = 'half_open' AND changed_at > statement_timestamp() - %(untried)s) END
+), shared_budget AS MATERIALIZED (
+    SELECT {BUDGET_LABEL} AS label, 100 * coalesce(w.spent, 0)::float8 / p.amount::float8 AS percent
+    FROM agents_budget b {PRESENT_PERIOD}
+    LEFT JOIN agents_budgetwindow w ON w.budget_id = b.id AND w.counted_user = 0 AND w.starts_at = p.starts_at
+    WHERE b.subject NOT IN ('user', 'each_user') AND p.amount > 0
 )
 INSERT INTO monitoring_gaugesample (metric, labels, at, value)
 SELECT gauge.metric, gauge.labels, statement_timestamp(), gauge.value
@@ -121,6 +133,12 @@ FROM (
     UNION ALL SELECT 'handoffs_late', '{{}}', count(*) FROM waiting WHERE is_late
     UNION ALL SELECT 'handoffs_unattended', '{{}}', count(*) FROM waiting JOIN unattended USING (agent_id)
     UNION ALL SELECT 'approvals_open', '{{}}', count(*) FROM undecided
+    UNION ALL SELECT 'budget_used_percent', '{{}}', 0
+    UNION ALL (SELECT 'budget_used_percent', jsonb_build_object('budget', label), max(percent) FROM shared_budget
+               GROUP BY label ORDER BY max(percent) DESC, label LIMIT %(max_budgets)s)
+    UNION ALL SELECT 'budgets_overdrawn', '{{}}', count(*) FROM agents_budgetwindow
+    WHERE ends_at > statement_timestamp() AND overdraft > 0
+    UNION ALL SELECT 'budget_differences', '{{}}', count(*) FROM agents_budgetdifference WHERE reviewed_at IS NULL
     UNION ALL SELECT 'database_connections', '{{}}', count(*) FROM pg_stat_activity WHERE datname = current_database()
     UNION ALL SELECT 'database_bytes', '{{}}', pg_database_size(current_database())
     UNION ALL SELECT 'memory_fraction', jsonb_build_object('host', host), memory_used_bytes::float8 / memory_limit_bytes
@@ -159,6 +177,7 @@ def write_gauges() -> None:
         "stuck": STUCK_AFTER,
         "untried": UNTRIED,
         "scheduler": heartbeats.SCHEDULER,
+        "max_budgets": MAX_BUDGETS,
     }
     with connection.cursor() as cursor:
         cursor.execute(_WRITE, params)

@@ -135,6 +135,15 @@ class ConsoleSite(AdminSite):
         context = {**self.each_context(request), **patterns_context(request)}
         return TemplateResponse(request, "console/patterns.html", context)
 
+    def usage(self, request: HttpRequest) -> HttpResponse:
+        """Turns, tokens and costs of a range of days; POST downloads them."""
+        from monitoring.usage_page import download_usage, usage_context
+
+        if request.method == "POST":
+            return download_usage(request)
+        context = {**self.each_context(request), **usage_context(request)}
+        return TemplateResponse(request, "console/usage.html", context)
+
     def get_urls(self) -> list[Any]:
         pages = [page for page in super().get_urls() if getattr(page, "name", None) not in _UNUSED_PAGES]
         own = [
@@ -155,6 +164,7 @@ class ConsoleSite(AdminSite):
             path("runbooks/", self.admin_view(self.runbooks), name="runbooks"),
             path("retention/", self.admin_view(self.retention), name="retention"),
             path("patterns/", self.admin_view(self.patterns), name="patterns"),
+            path("usage/", self.admin_view(self.usage), name="usage"),
             path("dashboard/", self.admin_view(self.dashboard), name="dashboard"),
         ]
         return [*own, *pages]

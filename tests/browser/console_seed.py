@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from accounts.actor import Actor, Scope
@@ -11,6 +12,8 @@ from accounts.api_keys import create_api_key
 from accounts.groups import create_group
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.budgets.budget_changes import BudgetTarget, set_budget
+from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit
 from agents.domain.configuration import TurnLimits
 from agents.models import Agent, AgentDraft
 from agents.releases import change_draft, create_agent, publish
@@ -32,8 +35,8 @@ EDITS = (
 
 
 def main() -> dict[str, Any]:
-    """`{people: {name: {login, id}}, contracts, bulk, rule, alert, channel}`: an owner, a builder, ids of an agent, a
-    bulk action, an alert rule, an alert and a channel."""
+    """`{people: {name: {login, id}}, contracts, bulk, rule, alert, channel, olgas_budget}`: an owner, a builder, ids of
+    an agent, a bulk action, an alert rule, an alert, a channel and a budget."""
     people = {"olga": person("olga", Role.OWNER), "bruno": person("bruno", Role.BUILDER, Role.USER)}
     olga, bruno = user_actor(people["olga"]), user_actor(people["bruno"])
     create_group(olga, name="legal")
@@ -61,10 +64,16 @@ def main() -> dict[str, Any]:
     # Nobody works on it: there is no scheduler here.
     bulk = start_bulk_action(olga, operation="cancel", targets=[new_id() for _ in range(60)])
     rule, alert, channel = _fire()
+    # Of a person who asks nothing here.
+    budget = set_budget(
+        olga, BudgetTarget(BudgetSubject.USER, user_id=people["olga"].pk), unit=BudgetUnit.USD,
+        period=BudgetPeriod.MONTH, amount=Decimal(50),
+    )  # fmt: skip
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()}
     return {
         "people": found, "contracts": str(contracts.pk), "bulk": str(bulk.pk),
         "rule": str(rule.pk), "alert": str(alert.pk), "channel": str(channel.pk),
+        "olgas_budget": str(budget.pk),
     }  # fmt: skip
 
 

@@ -100,6 +100,25 @@ INBOX_PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+# With budgets that would refuse what others ask.
+BUDGET_PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "budgets": ("agents/budget/", {}),
+    "budget": ("agents/budget/{budget}/change/", {}),
+    "budget-phone": ("agents/budget/{agent_budget}/change/", NARROW),
+}
+
+
+async def take_budget_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
+    """`console-<name>.png` of the pages of budgets. Take them last."""
+    stack.seed("tests.browser.budget_seed")
+    for name, (path, options) in BUDGET_PICTURES.items():
+        visitor = await Visitor.arrive(browser, stack, "olga", **options)
+        console = await Console.open(visitor)
+        await console.go(path)
+        await _shoot(console, folder / f"console-{name}.png")
+        await visitor.context.close()
+
+
 async def take_inbox_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
     """`console-<name>.png` of the pages of the inbox."""
     stack.seed("tests.browser.inbox_seed")
@@ -135,6 +154,7 @@ async def take_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
     await _shoot(console, folder / "console-conflict.png")
     await visitor.context.close()
     await take_inbox_pictures(browser, stack, folder)
+    await take_budget_pictures(browser, stack, folder)
 
 
 async def open_rights(console: Console) -> None:

@@ -20,7 +20,7 @@ from django.test import Client, RequestFactory
 from accounts.actor import Scope
 from accounts.models import ApiKey, User
 from accounts.roles import Role
-from agents.models import AgentSession, Message, Turn
+from agents.models import AgentSession, Budget, Message, Turn
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from agents.ws import frames
@@ -69,6 +69,7 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/dashboard/": CONSOLE,
     "/admin/guide/": CONSOLE,
     "/admin/patterns/": CONSOLE,
+    "/admin/usage/": CONSOLE,
     "/admin/runbooks/": CONSOLE,
     "/admin/retention/": CONSOLE,
     "/admin/jsi18n/": CONSOLE,
@@ -108,6 +109,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         ),
     },
     "accounts.outgoingemail": {"see": OWNER},
+    "agents.modelprice": {"see": CONSOLE, "add": OWNER, "remove": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.routehealth": {
         "see": CONSOLE, "force-open": OPERATORS, "force-closed": OPERATORS, "release": OPERATORS,
@@ -233,6 +235,7 @@ def counts() -> list[Any]:
     ] + [
         sorted(Turn.objects.values_list("status", flat=True)),
         list(ApiKey.objects.values_list("revoked_at", flat=True)),
+        list(Budget.objects.values_list("pk", "amount", "override_amount")),
     ]
 
 

@@ -15,6 +15,7 @@ from agents.models import (
     AgentSession,
     Approval,
     ApprovalPass,
+    Budget,
     BudgetDifference,
     BudgetReservation,
     BulkAction,
@@ -23,6 +24,7 @@ from agents.models import (
     Handoff,
     HandoffNote,
     Message,
+    ModelPrice,
     RouteHealth,
     Runner,
     Step,
@@ -160,8 +162,11 @@ def one_row_of_everything(user: User) -> None:
     BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
     MemoryPool.objects.create(name="support")
+    ModelPrice.objects.create(route="openai:mine", input=1, output=1, valid_from=now())
     TurnSchedule.objects.create(user=user, agent=Agent.objects.get(), text="Hi", cron="0 8 * * *", time_zone="UTC")
     TraceSettings.objects.create(agent=Agent.objects.get())
+    overridden = {"override_amount": 9, "override_until": now() + timedelta(hours=1), "override_reason": "A test"}
+    Budget.objects.create(subject="everybody", unit="usd", period="day", amount=5, **overridden)
     Recommendation.objects.create(kind="memory_cleanup", runner_id=runner.pk, subject="host:1", reason="memory_high")
     ReadinessRun.objects.create(subject="the installation", requested_as=user.username)
     rule = AlertRule.objects.create(name="many_failures", metric="turn_error_rate", threshold=5)

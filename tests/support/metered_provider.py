@@ -47,9 +47,9 @@ class Meter:
         """The settings of the answer to `body`, which is counted as if it will be read to its end."""
         asked = sum(len(str(message.get("content") or "")) // 4 + 4 for message in body["messages"]) + 3
         bound = body.get("max_completion_tokens", body.get("max_tokens"))
-        tokens = int(self.answer_tokens or bound or 0)
+        tokens = self.answer_tokens if self.answer_tokens is not None else int(bound or 0)
         if bound is not None and not self.ignores_bound:
-            tokens = min(tokens, int(bound or 0))
+            tokens = min(tokens, int(bound))
         self.spent += (asked * INPUT + tokens * OUTPUT) / 1_000_000
         self.tokens += asked + tokens
         return {"tokens": tokens, "input_tokens": asked, "finish": "length" if tokens == bound else "stop"}

@@ -12,8 +12,11 @@ from agents.domain.token_estimates import estimate_tokens
 from agents.domain.usage import costs_nothing
 from agents.engine.prompt import reserve_for_answer
 from agents.llm.gateway import Gateway
-from agents.llm.interface import Usage
+from agents.llm.model_catalog import Prices
+from agents.llm.stored_prices import StoredPrices
+from agents.releases.route_prices import has_dollar_budget, price_routes, unknown_routes
 from agents.releases.validation import check_runnable, unguarded_tools
+from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError
 from monitoring.readiness_validator.candidates import ReleaseCandidate
 from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
@@ -90,12 +93,17 @@ def check_candidate(candidate: ReleaseCandidate) -> Iterator[CheckLine]:
 
 async def _check_models(scope: RunScope) -> list[CheckLine]:
     """What is known of the models of each candidate. Only tables are read."""
-    gateway = Gateway(scope.models)
+    stored, needs_prices = StoredPrices(), await in_db_thread(has_dollar_budget)
+    await in_db_thread(stored.load)
+    gateway = Gateway(scope.models, stored_prices=stored)
     try:
         return [
             line
             for candidate, one in scope.configurations
-            for line in [await _check_window(gateway, candidate, one), _check_prices(gateway, candidate, one)]
+            for line in [
+                await _check_window(gateway, candidate, one),
+                _check_prices(gateway.prices, candidate, one, needs_prices=needs_prices),
+            ]
         ]
     finally:
         await gateway.aclose()
@@ -130,15 +138,23 @@ def _conversation_tokens(window: int, configuration: AgentConfiguration) -> int:
     return window - answer - estimate_tokens(configuration.instructions)
 
 
-def _check_prices(gateway: Gateway, candidate: ReleaseCandidate, configuration: AgentConfiguration) -> CheckLine:
+def _check_prices(
+    prices: Prices, candidate: ReleaseCandidate, configuration: AgentConfiguration, *, needs_prices: bool
+) -> CheckLine:
+    """`needs_prices`: there is a budget in dollars, where calls whose price nobody knows are refused."""
     lines = LineMaker(Area.CONFIGURATION, candidate.slug)
-    usage = Usage(1_000, 1_000)
-    unknown = [route for route in configuration.routes if gateway.cost(route, usage, response_model=None) is None]
+    unknown = unknown_routes(price_routes(prices, [(candidate.slug, configuration)]))
+    if unknown and needs_prices:
+        return lines.failed(
+            "prices",
+            f"The price of {unknown[0].route} is not known: its calls are refused where a budget in dollars applies.",
+            "Enter it under Prices in the console, 0 for a server of your own.",
+        )
     if unknown:
         return lines.warning(
             "prices",
-            f"The price of {unknown[0]} is not known: what turns cost is a lower bound.",
-            "Set it with BANDSTAND_PRICES, 0 for a server of your own.",
+            f"The price of {unknown[0].route} is not known: what turns cost is a lower bound.",
+            "Enter it under Prices in the console or with BANDSTAND_PRICES, 0 for a server of your own.",
         )
     return lines.passed("prices", "The prices of all its models are known.")
 

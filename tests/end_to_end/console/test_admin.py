@@ -19,12 +19,14 @@ from agents.models import (
     AgentSession,
     Approval,
     ApprovalPass,
+    Budget,
     BudgetDifference,
     BudgetReservation,
     BulkAction,
     Event,
     Feedback,
     Handoff,
+    ModelPrice,
     Release,
     RouteHealth,
     Runner,
@@ -61,7 +63,10 @@ READ_ONLY = [
     OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
     ReadinessRun, Approval, ApprovalPass, Handoff, BudgetReservation, BudgetDifference,
 ]  # fmt: skip
-LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel]
+LISTS = [
+    *READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel, Budget,
+    ModelPrice,
+]  # fmt: skip
 
 
 def fill(rows: int) -> None:
@@ -102,8 +107,12 @@ def fill(rows: int) -> None:
     Schedule.objects.bulk_create(Schedule(job=f"job{number}", every_minutes=1) for number in numbers)
     OutgoingEmail.objects.bulk_create(OutgoingEmail(user=user, kind=OutgoingEmail.Kind.FORGOTTEN) for user in users)
     JobRun.objects.bulk_create(JobRun(job=f"job{number}", asked_by="tests") for number in numbers)
+    ModelPrice.objects.bulk_create(
+        ModelPrice(route=f"openai:m{number}", input=1, output=1, valid_from=now()) for number in numbers
+    )
     MemoryPool.objects.bulk_create(MemoryPool(name=f"pool{number}") for number in numbers)
     TraceSettings.objects.bulk_create(TraceSettings(agent=one) for one in agents)
+    Budget.objects.bulk_create(Budget(subject="agent", agent=one, unit="usd", period="day", amount=5) for one in agents)
     DebugMode.objects.bulk_create(DebugMode(agent=one, reason="A test", until=now() + timedelta(1)) for one in agents)
     rules = AlertRule.objects.bulk_create(
         AlertRule(name=f"rule{number}", metric="turn_error_rate", threshold=5) for number in numbers

@@ -56,6 +56,7 @@ DECLARED: dict[str, set[str]] = {
     "agents.bulkaction": {"status__exact", "status__isnull"},
     "agents.event": {"age", "type"},
     "agents.feedback": {"agent", "comment", "of", "release", "since", "until", "value"},
+    "agents.modelprice": set(),
     "agents.release": {"agent__id__exact", "agent__isnull"},
     "agents.routehealth": {"state__exact", "state__isnull"},
     "agents.runner": {"alive", "status__exact", "status__isnull"},

@@ -15,6 +15,8 @@ from agents.journal import fenced_writes
 from agents.journal.approval_writes import park_for_approval, read_approvals, use_approvals
 from agents.journal.claims import cancelling_turns, renew
 from agents.journal.compaction import compact_turns
+from agents.models import Budget
+from agents.runner.budget_waker import settle_budgets
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn, read_completion_result, read_events, update_session
 from ratelimits import guard_storage
@@ -35,6 +37,7 @@ from tests.support.conversations import (
     say,
     tool_intent,
 )
+from tests.support.waiting_calls import Caller
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -269,6 +272,21 @@ def decide_a_call() -> Prepared:
     return lambda: decide(ada)
 
 
+def reserve_money() -> Prepared:
+    """Besides, what the call before used is settled."""
+    earlier, later = Caller.begin("ada"), Caller.begin("bob")
+    Budget.objects.create(subject="everybody", unit="usd", period="month", amount=10)
+    earlier.ask()
+    answer(earlier.claim)
+    return later.ask
+
+
+def settle_nothing() -> Prepared:
+    Caller.begin("ada")
+    Budget.objects.create(subject="everybody", unit="usd", period="month", amount=10)
+    return lambda: settle_budgets(RUNNER)
+
+
 BUDGET: dict[Callable[[], Prepared], int] = {
     # the path of every turn
     accept: 1,
@@ -276,6 +294,9 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     read_context: 1,
     flush_deltas: 1,
     finish: 1,
+    # what a call of a model costs besides where a budget applies, and what budgets cost a runner's beat
+    reserve_money: 1,
+    settle_nothing: 1,
     # the way in of OpenAI's clients
     accept_a_request_of_a_client: 9,
     accept_a_conversation_of_a_client: 15,

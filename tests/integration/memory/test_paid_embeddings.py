@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -13,6 +13,7 @@ from agents.budgets.reservations import settle_and_reserve
 from agents.llm.embedding_ledger import EmbeddingLedger
 from agents.llm.model_catalog import Prices, read_overrides
 from agents.models import Budget, BudgetReservation, BudgetWindow
+from foundation.db_threads import in_db_thread
 from memory.embeddings import EmbeddingBudgetExceeded, EmbeddingPayer, EmbeddingUnavailable
 from memory.embeddings.embedding_budget import registered_embedding_budget, use_embedding_budget
 from memory.embeddings.openai_embedder import OpenAIEmbedder, OpenAIEmbeddingsConfig
@@ -41,6 +42,20 @@ def embedder(provider: Provider, model: str = "embed") -> OpenAIEmbedder:  # noq
     return OpenAIEmbedder(config, find_budget=registered_embedding_budget)
 
 
+async def embed(
+    provider: Provider,  # noqa: F811
+    *,
+    model: str = "embed",
+    payer: EmbeddingPayer = EmbeddingPayer(),  # noqa: B008
+    timeout: float = 5,  # noqa: ASYNC109
+) -> None:
+    one = embedder(provider, model)
+    try:
+        await one.aembed(["0123456789"], timeout=timeout, payers=[payer])
+    finally:
+        await one.aclose()
+
+
 def dollars(amount: str, user: User | None = None) -> Budget:
     subject = "user" if user else "everybody"
     return Budget.objects.create(subject=subject, user=user, unit="usd", period="month", amount=Decimal(amount))
@@ -52,61 +67,63 @@ def used() -> tuple[Decimal, Decimal]:
     return window.spent, window.reserved
 
 
-def test_what_the_server_reports_is_settled(provider: Provider) -> None:  # noqa: F811
-    dollars("1")
-    ada = person("ada")
-    embedder(provider).embed(["0123456789"], timeout=5, payers=[EmbeddingPayer(ada.pk)])
-    reservation = BudgetReservation.objects.get()
+async def test_what_the_server_reports_is_settled(provider: Provider) -> None:  # noqa: F811
+    await in_db_thread(dollars, "1")
+    ada = await in_db_thread(person, "ada")
+    await embed(provider, payer=EmbeddingPayer(ada.pk))
+    reservation = await in_db_thread(BudgetReservation.objects.get)
     # Ten bytes are ten tokens at most, at a cent; the server counts one.
     assert (reservation.purpose, reservation.user_id, reservation.usd) == ("embeddings", ada.pk, Decimal("0.1"))
-    assert used() == (Decimal("0.01"), Decimal(0))
+    assert await in_db_thread(used) == (Decimal("0.01"), Decimal(0))
 
 
-def test_without_a_budget_nothing_is_reserved(provider: Provider) -> None:  # noqa: F811
-    assert embedder(provider).embed(["a"], timeout=5)
-    assert not BudgetReservation.objects.exists()
+async def test_a_thread_without_an_event_loop_draws_too(provider: Provider) -> None:  # noqa: F811
+    await in_db_thread(dollars, "10")
+    await in_db_thread(partial(embedder(provider).embed, ["0123456789"] * 70, timeout=5))
+    # In two requests.
+    assert provider.count == 2
+    assert await in_db_thread(used) == (Decimal("0.02"), Decimal(0))
 
 
-def test_nothing_is_asked_without_money_nor_without_a_price(provider: Provider) -> None:  # noqa: F811
-    dollars("0.05")
-    with pytest.raises(EmbeddingBudgetExceeded):
-        embedder(provider).embed(["0123456789"], timeout=5)
+async def test_without_a_budget_nothing_is_reserved(provider: Provider) -> None:  # noqa: F811
+    await embed(provider)
+    assert not await in_db_thread(BudgetReservation.objects.exists)
+
+
+async def test_nothing_is_asked_without_money_nor_without_a_price(provider: Provider) -> None:  # noqa: F811
+    await in_db_thread(dollars, "0.05")
+    with pytest.raises(EmbeddingBudgetExceeded, match="is used up"):
+        await embed(provider)
     with pytest.raises(EmbeddingBudgetExceeded, match="Nobody knows the price of openai:other"):
-        embedder(provider, "other").embed(["a"], timeout=5)
+        await embed(provider, model="other")
     assert provider.count == 0
 
 
-def test_what_nobody_knows_counts_whole_and_what_was_refused_is_free(provider: Provider) -> None:  # noqa: F811
-    dollars("1")
+async def test_what_nobody_knows_counts_whole_and_what_was_refused_is_free(provider: Provider) -> None:  # noqa: F811
+    await in_db_thread(dollars, "1")
     provider.queue.append({"fault": "503"})
     with pytest.raises(EmbeddingUnavailable):
-        embedder(provider).embed(["0123456789"], timeout=5)
-    assert used() == (Decimal(0), Decimal(0))
+        await embed(provider)
+    assert await in_db_thread(used) == (Decimal(0), Decimal(0))
     provider.queue.append({"fault": "hang"})
     with pytest.raises(EmbeddingUnavailable):
-        embedder(provider).embed(["0123456789"], timeout=0.3)
-    assert used() == (Decimal("0.1"), Decimal(0))
+        await embed(provider, timeout=0.3)
+    assert await in_db_thread(used) == (Decimal("0.1"), Decimal(0))
 
 
-async def test_a_search_in_an_event_loop_draws_too(provider: Provider) -> None:  # noqa: F811
-    from foundation.db_threads import in_db_thread
-
-    await in_db_thread(dollars, "1")
-    one = embedder(provider)
-    await asyncio.gather(*(one.aembed(["0123456789"], timeout=5) for _ in range(5)))
-    assert await in_db_thread(used) == (Decimal("0.05"), Decimal(0))
-    await one.aclose()
-
-
-def test_who_has_no_money_left_keeps_nobody_else_waiting(
+async def test_who_has_no_money_left_keeps_nobody_else_waiting(
     provider: Provider,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    poor, rich = person("poor"), person("rich")
-    dollars("0.01", poor)
-    for user in (rich, poor):
-        remember(get_or_create_owner(OwnerKey(MemoryScope.USER, user_id=user.pk)), *["some words"] * 3)
+    def prepare() -> int:
+        poor, rich = person("poor"), person("rich")
+        dollars("0.01", poor)
+        for user in (rich, poor):
+            remember(get_or_create_owner(OwnerKey(MemoryScope.USER, user_id=user.pk)), *["some words"] * 3)
+        return rich.pk
+
+    rich = await in_db_thread(prepare)
     monkeypatch.setattr(module, "configured_embedder", lambda: embedder(provider))
-    assert module.embed_pending() == 3
-    embedded = Memory.objects.filter(embedding__isnull=False).values_list("owner__user", flat=True)
-    assert set(embedded) == {rich.pk}
+    assert await in_db_thread(module.embed_pending) == 3
+    rows = Memory.objects.filter(embedding__isnull=False).values_list("owner__user", flat=True)
+    assert set(await in_db_thread(lambda: list(rows))) == {rich}

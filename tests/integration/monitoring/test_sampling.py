@@ -9,16 +9,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import OperationalError
 from django.db.models.functions import Now
 from structlog.testing import capture_logs
 
+from accounts.roles import Role
 from agents.domain.circuit_breaker import BreakerState
-from agents.models import RouteHealth, Runner, Turn
+from agents.models import Budget, BudgetDifference, BudgetWindow, RouteHealth, Runner, Turn
 from foundation.advisory_locks import AdvisoryLock
 from foundation.clock import now
 from foundation.process_work import Process, ProcessKind
 from foundation.spans import SpanBuffer
+from monitoring.alerts.built_in_rules import BUILT_IN_RULES
+from monitoring.alerts.rule_values import read_rule_values
 from monitoring.models import (
     AlertRule,
     GaugeSample,
@@ -37,7 +41,9 @@ from monitoring.sampling.sample_retention import purge_samples
 from monitoring.sampling.sampler import Sampler
 from scheduling.heartbeats import SCHEDULER, record_heartbeat
 from tests.support.advisory_locks import held_elsewhere
+from tests.support.budgets import book_spend
 from tests.support.conversations import claim, conversation
+from tests.support.people import agent, person
 
 RUNNER = UUID(int=7)
 
@@ -118,6 +124,37 @@ def test_open_routes_are_those_that_nobody_asks_or_that_are_only_tried() -> None
     routes = {labels.get("route"): value for labels, value in rows}
     opened = ("open", "due", "tried", "forced-open")
     assert routes == {None: 0.0} | dict.fromkeys((f"openai:{model}" for model in opened), 1.0)
+
+
+@pytest.mark.django_db
+def test_budgets_that_are_shared_are_sampled_by_how_much_is_spent_and_those_of_users_are_not() -> None:
+    ada = person("ada", Role.USER)
+    sales = Group.objects.create(name="sales")
+    for amount, spent, target in (
+        (200, 50, {"subject": "everybody"}),
+        (100, 95, {"subject": "group", "group": sales}),
+        (100, 99, {"subject": "user", "user": ada}),
+        (100, 99, {"subject": "each_user"}),
+        (0, 0, {"subject": "agent", "agent": agent("demo")}),
+    ):
+        budget = Budget.objects.create(unit="usd", period="month", amount=amount, **target)
+        book_spend(budget, spent)
+    BudgetWindow.objects.filter(spent=99).update(overdraft=1)
+    BudgetDifference.objects.create(kind="call", unit="usd", expected=1, actual=2)
+    write_gauges()
+    samples = GaugeSample.objects.filter(metric="budget_used_percent").values_list("labels", "value")
+    assert {labels.get("budget"): value for labels, value in samples} == {
+        None: 0, "everybody, usd per month": 25, "group sales, usd per month": 95,
+    }  # fmt: skip
+    assert (gauges()["budgets_overdrawn"], gauges()["budget_differences"]) == (2, 1)
+    assert read_rule_values(spend_rule(), now() + timedelta(seconds=1)) == {
+        (("budget", "everybody, usd per month"),): 25, (("budget", "group sales, usd per month"),): 95,
+    }  # fmt: skip
+
+
+def spend_rule() -> AlertRule:
+    [rule] = [rule for rule in BUILT_IN_RULES if rule.name == "spend"]
+    return rule.make_row()
 
 
 @pytest.mark.django_db

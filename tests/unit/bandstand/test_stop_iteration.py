@@ -49,7 +49,6 @@ async def test_a_request_whose_view_raises_it_is_answered_with_500(url: str, cap
 
 
 async def test_whoever_waits_for_a_database_thread_that_raises_it_gets_an_error() -> None:
-    close_db_threads()  # those of earlier tests have connections, which a unit test may not look at
     for waiting in (in_db_thread(_next_of_nothing), asyncio.wrap_future(start_in_probe_thread(_next_of_nothing))):
         with pytest.raises(RuntimeError) as caught:
             await asyncio.wait_for(waiting, ANSWER_SECONDS)

@@ -102,8 +102,8 @@ def test_the_page_says_how_much_is_left_of_ones_budgets_and_when_they_begin_anew
     book_spend(Budget.objects.create(subject="everybody", unit="tokens", period="day", amount=50), 60)
     page = ada.get(ACCOUNT).content.decode()
     assert "$0.00 of $10.00 left" in page
-    assert 'value="99" aria-label="Used: 99 %" data-tone="warn"' in page
-    assert 'value="120" aria-label="Used: 120 %" data-tone="bad"' in page
+    assert 'aria-valuenow="99" aria-label="Used: 99 %" data-tone="warn"' in page
+    assert 'aria-valuenow="100" aria-label="Used: 120 %" data-tone="bad"' in page
     assert "0 % left" in page
     assert re.search(r"Used up\. Begins anew on \d{4}-\d\d-\d\d 00:00 UTC\.", page)
 

@@ -16,7 +16,7 @@ from agents.models import Budget
 from foundation.clock import now
 from tests.support.budgets import budget_request
 from tests.support.consoles import client_of
-from tests.support.people import person
+from tests.support.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
@@ -55,8 +55,8 @@ def test_an_owner_adds_changes_overrides_and_deletes_a_budget() -> None:
     ("field", "value", "words"),
     [
         ("name", "nobody", "There is no user called"),
-        ("name", "", "There is no user called"),
-        ("amount", "-1", "An amount from 0"),
+        ("name", "", "Which user?"),
+        ("amount", "-1", "greater than or equal to 0"),
         ("amount", "NaN", "Enter a number"),
         ("amount", "1e30", "An amount from 0"),
         ("warn_percent", "101", "less than or equal to 100"),
@@ -83,11 +83,37 @@ def test_others_see_what_is_spent_and_change_nothing() -> None:
     settle_and_reserve([budget_request(ada.pk)])
     vera = client_of("vera", Role.VIEWER)
     row = vera.get(LIST).text
-    for words in ("each user", "$5.00", "$1.25", "$2.00", "$1.75", "overridden until"):
+    for words in ("each user", "$5.00", "$1.25", "$2.00", "$1.75", "overridden"):
         assert words in row
     page = vera.get(f"{LIST}{budget.pk}/change/").text
     assert "Owners change budgets." in page
-    assert "Who has used most of it now" in page
+    assert "Who has spent most of it now" in page
     assert vera.get(ADD).status_code == 403
     for action in ("override", "end-override", "remove"):
         assert vera.post(f"{LIST}{budget.pk}/{action}/", {"confirm": "1"}).status_code == 403
+
+
+def test_the_page_of_what_several_share_says_who_spent_most() -> None:
+    ada, bob, system = person("ada"), person("bob"), Actor.system("tests")
+    everybody = BudgetTarget(BudgetSubject.EVERYBODY)
+    budget = set_budget(system, everybody, unit=BudgetUnit.TOKENS, period=BudgetPeriod.MONTH, amount=Decimal(10_000))
+    requests = [budget_request(ada.pk), budget_request(bob.pk), budget_request(bob.pk)]
+    for reply in settle_and_reserve(requests).replies:
+        assert isinstance(reply, Reserved)
+        assert reply.id is not None
+        report_usage(reply.id, usd=None, tokens=100)
+    settle_and_reserve()
+    page = client_of("olga", Role.OWNER).get(f"{LIST}{budget.pk}/change/")
+    assert [(name, spent) for name, _, spent in page.context["users"]] == [("bob", "200 tokens"), ("ada", "100 tokens")]
+    assert [amounts for _, amounts in page.context["windows"]] == ["spent 300 tokens"]
+
+
+@pytest.mark.parametrize("name", ["helper", "Helper"])
+def test_an_agent_is_named_by_its_slug_or_its_name(name: str) -> None:
+    helper = agent("helper")
+    olga = client_of("olga", Role.OWNER)
+    page = olga.get(ADD)
+    assert ("helper", "agent Helper") in list(page.context["form"].suggestions())
+    olga.post(ADD, {**NEW, "subject": "agent", "name": name, "unit": "tokens", "amount": "1000000"})
+    assert Budget.objects.get().agent == helper
+    assert "1,000,000 tokens per day" in olga.get(LIST).text

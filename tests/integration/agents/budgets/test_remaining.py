@@ -69,7 +69,7 @@ def test_a_budget_for_each_user_is_ones_own_until_one_has_another() -> None:
     book_spend(each, 25, user_id=ada.pk)
     book_spend(each, 60, user_id=bob.pk)
     [line] = build_budget_section(ada.pk) or []
-    assert (line.name, line.period, line.left) == ("Yours", "each day", "75 of 100 tokens left")
+    assert (line.name, line.period, line.left) == ("Your budget", "each day", "75 of 100 tokens left")
     assert quota_warning(ada.pk) is None
     budget("user", 0, unit="tokens", period="day", user=ada)
     [own] = remaining_budgets(user_id=ada.pk)

@@ -8,14 +8,17 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from agents.models import RouteHealth, Runner, Turn
+from accounts.roles import Role
+from agents.models import Budget, BudgetDifference, BudgetWindow, RouteHealth, Runner, Turn
 from agents.models.runners import heartbeat_timeout
 from foundation.clock import now
 from monitoring.prometheus import families
 from monitoring.prometheus.families import Family, Figures
 from monitoring.prometheus.live_state import GONE_AFTER, breaker_level, read_live_state
 from scheduling.tasks import record_scheduler_heartbeat
+from tests.support.budgets import book_spend
 from tests.support.conversations import claim, conversation
+from tests.support.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
@@ -127,3 +130,24 @@ def test_the_scheduler_and_the_database_say_how_they_are() -> None:
     assert 1 <= used <= most
     assert isinstance(size, int)
     assert size > 1_000_000
+
+
+def test_budgets_say_what_remains_and_name_no_user() -> None:
+    for name, spent in (("ada", 30), ("bob", 80)):
+        budget = Budget.objects.create(
+            subject="user", user=person(name, Role.USER), unit="usd", period="month", amount=100
+        )
+        book_spend(budget, spent)
+    Budget.objects.create(subject="agent", agent=agent("demo"), unit="tokens", period="day", amount=1000)
+    Budget.objects.create(subject="everybody", unit="usd", period="hour", amount=0)
+    assert live(families.BUDGET_REMAINING) == {
+        ("user, usd per month", "usd"): 20, ("agent demo, tokens per day", "tokens"): 1000,
+        ("everybody, usd per hour", "usd"): 0,
+    }  # fmt: skip
+    assert live(families.BUDGET_USED) == {
+        ("user, usd per month", "usd"): 0.8, ("agent demo, tokens per day", "tokens"): 0,
+    }  # fmt: skip
+    assert live(families.BUDGETS_OVERDRAWN) == live(families.BUDGET_DIFFERENCES) == {(): 0}
+    BudgetWindow.objects.update(overdraft=1)
+    BudgetDifference.objects.create(kind="call", unit="usd", expected=1, actual=2)
+    assert (live(families.BUDGETS_OVERDRAWN), live(families.BUDGET_DIFFERENCES)) == ({(): 2}, {(): 1})

@@ -1,6 +1,6 @@
 // The bar above the message box that says how much of a budget is used.
 
-import { element, icon, toolButton } from "../shared/dom.js";
+import { budgetMeter, element, icon, toolButton } from "../shared/dom.js";
 import { timeOf } from "./question.js";
 import { isCurrent, quotaWords } from "./quota.js";
 
@@ -20,14 +20,15 @@ export class QuotaBar {
     this.warning = warning;
     const words = quotaWords(warning, timeOf(warning.resets_at));
     const percent = Math.min(100, warning.used_percent);
-    this.node.dataset.tone = percent >= 100 ? "bad" : "warn";
+    const tone = percent >= 100 ? "bad" : "warn";
+    this.node.dataset.tone = tone;
     this.node.replaceChildren(
       icon("alert"),
       element(
         "div",
         { class: "quota__words" },
         element("p", {}, `${words} `, element("a", { href: this.account }, "How much is left")),
-        element("meter", { class: "budget-meter", min: "0", max: "100", value: String(percent), "aria-label": `Used: ${percent} %` }),
+        budgetMeter(percent, tone),
       ),
       toolButton("Dismiss", "close", () => this.#dismiss()),
     );

@@ -14,14 +14,21 @@ export function element(tag, properties = {}, ...children) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
+function drawing(tag, properties, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(properties)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
 export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `${document.body.dataset.icons}#${name}`);
-  svg.append(use);
-  return svg;
+  return drawing("svg", { class: "icon", "aria-hidden": "true" }, drawing("use", { href: `${document.body.dataset.icons}#${name}` }));
+}
+
+// A bar that shows how much of a budget is used; `tone` is its colour: "warn" or "bad".
+export function budgetMeter(percent, tone) {
+  const reading = { role: "meter", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": percent, "aria-label": `Used: ${percent} %` };
+  return drawing("svg", { class: "budget-meter", "data-tone": tone, ...reading }, drawing("rect", { width: `${percent}%`, height: "100%" }));
 }
 
 // A small button: a sign, and its words beside it (`shown`) or as its name.

@@ -1,4 +1,4 @@
-"""Usage by day: turns and side work, counted once, whatever is compacted or deleted since."""
+"""UsageTotal by day: turns and side work, counted once, whatever is compacted or deleted since."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 
 from agents.domain.usage import BilledUsage
 from agents.journal.compaction import compact_turns
-from agents.journal.usage import NO_ID, Usage, UsageBy, UsageFilter, count_usage_of_call, read_usage
+from agents.journal.usage_rollups import NO_ID, UsageBy, UsageFilter, UsageTotal, count_usage_of_call, read_usage
 from agents.journal.utility_calls import (
     ABANDONED_AFTER,
     UtilityOutcome,
@@ -35,7 +35,7 @@ def today() -> datetime:
     return now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def used(by: UsageBy | None = None, days: int = 3, **of: object) -> dict[object, Usage]:
+def used(by: UsageBy | None = None, days: int = 3, **of: object) -> dict[object, UsageTotal]:
     """Of the past days and today, and of the next one: midnight may pass meanwhile."""
     return dict(read_usage(today() - days * DAY, today() + 2 * DAY, by=by, of=UsageFilter(**of)))  # type: ignore[arg-type]
 
@@ -60,14 +60,14 @@ def test_turns_and_side_work_are_counted_the_same_before_and_after_compaction_an
     turn(ada.row, at)
     turn(ada.row, at - DAY, cost=None)
     title(ada.row, BilledUsage(20, 5, Decimal("0.01")))
-    expected = {None: Usage(2, 1, 220, 25, COST, Decimal("0.01"), 1)}
+    expected = {None: UsageTotal(2, 1, 220, 25, COST, Decimal("0.01"), 1)}
     assert used() == expected
     compact()
     assert used() == expected
     turn(ada.row, at)
     delete_session(ada.actor, session_id=ada.row.pk, expected_version=None)
     assert not Turn.objects.exists()
-    assert used() == {None: Usage(3, 1, 320, 35, 2 * COST, Decimal("0.01"), 1)}
+    assert used() == {None: UsageTotal(3, 1, 320, 35, 2 * COST, Decimal("0.01"), 1)}
     by_day = used(UsageBy.DAY)
     assert [by_day[at.replace(hour=0) - days * DAY].turns for days in (1, 0)] == [1, 2]
 
@@ -103,7 +103,7 @@ def test_a_call_for_side_work_that_nobody_ended_counts_once_as_unknown() -> None
     UtilityCall.objects.filter(pk=call_id).update(started_at=now() - 2 * ABANDONED_AFTER)
     assert end_abandoned_utility_calls() == 1
     end_utility_call(call_id, UtilityOutcome(BilledUsage(1, 1, COST)))
-    assert used(UsageBy.AGENT) == {NO_ID: Usage(side_calls=1, cost_unknown=1)}
+    assert used(UsageBy.AGENT) == {NO_ID: UsageTotal(side_calls=1, cost_unknown=1)}
 
 
 def test_calls_of_embeddings_count_as_side_work() -> None:
@@ -113,4 +113,4 @@ def test_calls_of_embeddings_count_as_side_work() -> None:
             user_id=ada.user_id, agent_id=ada.agent_id, purpose="embeddings", input_tokens=7, output_tokens=0,
             cost_usd=cost,
         )  # fmt: skip
-    assert used(UsageBy.USER) == {ada.user_id: Usage(0, 2, 14, 0, Decimal(0), COST, 1)}
+    assert used(UsageBy.USER) == {ada.user_id: UsageTotal(0, 2, 14, 0, Decimal(0), COST, 1)}

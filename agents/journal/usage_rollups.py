@@ -33,13 +33,13 @@ SELECT {{keys}}, {_COUNTS} FROM {{rows}} GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3
 ON CONFLICT ({", ".join(_KEYS)})
 DO UPDATE SET {", ".join(f"{name} = r.{name} + excluded.{name}" for name in _COUNTERS)}
 """  # noqa: S608 - put together from constants
-_TURN_KEYS: Final = f"date_trunc('day', c.finished_at, 'UTC'), r.agent_id, c.release_id, c.user_id, '{TURN_PURPOSE}'"
+_DAY: Final = "date_trunc('day', c.finished_at, 'UTC')"
+_TURN_KEYS: Final = f"{_DAY}, r.agent_id, c.release_id, c.user_id, '{TURN_PURPOSE}'"
 _TURN_ROWS: Final = "agents_turn c JOIN agents_release r ON r.id = c.release_id"
 _COUNT_TURNS: Final = _ADD.format(keys=_TURN_KEYS, rows=f"{_TURN_ROWS} WHERE c.id = ANY(%(turns)s::uuid[])")
 _NO_ID: Final = f"'{NO_ID}'::uuid"
 _COUNT_UTILITY_CALLS: Final = _ADD.format(
-    keys=f"date_trunc('day', c.finished_at, 'UTC'), coalesce(s.agent_id, {_NO_ID}), coalesce(s.release_id, {_NO_ID}),"
-    " c.user_id, c.purpose",
+    keys=f"{_DAY}, coalesce(s.agent_id, {_NO_ID}), coalesce(s.release_id, {_NO_ID}), c.user_id, c.purpose",
     rows="agents_utilitycall c LEFT JOIN agents_agentsession s ON s.id = c.agent_session_id"
     " WHERE c.id = ANY(%(calls)s)",
 )
@@ -100,7 +100,7 @@ class UsageFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class UsageTotal:
     """What was used. `turns` are those that ended, `side_calls` calls for side work and of embeddings; tokens are those
     of both. `cost_unknown` is how many of both have a cost that nobody knows: then costs are lower bounds."""
 
@@ -116,8 +116,8 @@ class Usage:
     def cost_usd(self) -> Decimal:
         return self.turn_cost_usd + self.side_cost_usd
 
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
+    def __add__(self, other: UsageTotal) -> UsageTotal:
+        return UsageTotal(
             self.turns + other.turns,
             self.side_calls + other.side_calls,
             self.input_tokens + other.input_tokens,
@@ -163,7 +163,7 @@ def count_usage_of_call(
 
 def read_usage(
     since: datetime, until: datetime, *, by: UsageBy | None, of: UsageFilter
-) -> dict[UUID | int | datetime | None, Usage]:
+) -> dict[UUID | int | datetime | None, UsageTotal]:
     """The usage from `since` to before `until`, each the beginning of a day in UTC, by the id of an agent, a release, a
     user or a group (None: in no group), or by day; without `by` all of it under None. What has no agent or release is
     under `NO_ID`. One statement, so that no turn is missed or counted twice."""
@@ -178,9 +178,9 @@ def read_usage(
         "user": of.user_id,
         "group": of.group_id,
     }
-    usage: dict[UUID | int | datetime | None, Usage] = {}
+    usage: dict[UUID | int | datetime | None, UsageTotal] = {}
     for key, is_turns, calls, input_tokens, output_tokens, cost, unknown in fetch(statement, params):
-        one = Usage(
+        one = UsageTotal(
             turns=int(calls) if is_turns else 0,
             side_calls=0 if is_turns else int(calls),
             input_tokens=int(input_tokens),
@@ -189,7 +189,7 @@ def read_usage(
             side_cost_usd=Decimal(0) if is_turns else cost,
             cost_unknown=int(unknown),
         )
-        usage[key] = usage.get(key, Usage()) + one
+        usage[key] = usage.get(key, UsageTotal()) + one
     return usage
 
 
