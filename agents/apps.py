@@ -243,7 +243,7 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Costs", 2, "Budgets", "agents.budget", "savings"),
-            Entry("Costs", 3, "Prices", "agents.modelprice", "sell"),
+            Entry("Costs", 3, "Prices", "agents.modelprice", "tag"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
             Entry("Costs", 4, "Ledger of budgets", "agents.budgetreservation", "receipt_long"),
             Entry("Costs", 5, "Differences of the ledger", "agents.budgetdifference", "difference"),
