@@ -169,6 +169,7 @@ class AgentsConfig(AppConfig):
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
         from agents.budgets import health_checks as budget_checks
+        from agents.journal.usage_rollups import count_usage_of_call
         from agents.llm.embedding_ledger import EmbeddingLedger
         from agents.pages import budget_section
         from agents.permissions import role_permissions
@@ -255,6 +256,6 @@ class AgentsConfig(AppConfig):
             *people_checks.CHECKS,
             *budget_checks.CHECKS,
         )
-        register_embedding_budget(EmbeddingLedger(_read_prices))
+        register_embedding_budget(EmbeddingLedger(_read_prices, count_usage=count_usage_of_call))
         for job in JOBS:
             register(job)

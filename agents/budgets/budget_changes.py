@@ -77,8 +77,8 @@ def set_budget(
     What is spent in the present window stays spent.
 
     `warn_percent` None: as it is, or `WARN_PERCENT`. `version` is the one of a budget that is changed, as it was read;
-    0 for one that must not exist yet; None: whatever there is. Raises `Forbidden`, `InvalidInput`, `NotFound` for an
-    unknown target, `BudgetChanged`.
+    0 for one that must not exist yet; None: whatever there is. Raises `Forbidden`, `InvalidInput`, `BudgetChanged`, and
+    `NotFound` for an unknown target.
     """
     _lock_accounts()
     kind = {**target.columns(), "subject": target.subject.value, "unit": unit.value, "period": period.value}

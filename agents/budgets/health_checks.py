@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from agents.budgets.reconciliation import unreviewed_differences
-from console.admin import LONGEST_LIST
 from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
+
+# As many as their list shows.
+MOST_COUNTED: Final = 1_000
 
 
 def count_differences(measurements: Measurements) -> int:  # noqa: ARG001
     """Differences of the ledger that nobody has reviewed, up to the length of a list. One index scan."""
-    return unreviewed_differences()[:LONGEST_LIST].count()
+    return unreviewed_differences()[:MOST_COUNTED].count()
 
 
 def evaluate_differences(differences: int) -> Sequence[Finding]:

@@ -55,7 +55,7 @@ DECLARE
     new_id bigint;
     new_status text;
     is_waiting bool := false;
-    is_exhausted bool;
+    exhaustion_changed bool;
 BEGIN
     PERFORM pg_advisory_xact_lock(7088947288457871372);
     at := clock_timestamp();
@@ -147,9 +147,10 @@ BEGIN
            EXISTS (SELECT FROM changed c JOIN agents_budget g ON g.id = c.budget_id
                    CROSS JOIN LATERAL (
                        SELECT CASE WHEN g.override_until > at THEN g.override_amount ELSE g.amount END AS amount) a
-                   WHERE c.spent >= a.amount AND c.spent - c.added < a.amount)
-    INTO overdrawn, touched, is_exhausted;
-    IF is_exhausted THEN
+                   -- Or is not any more, since what counted whole was corrected.
+                   WHERE (c.spent >= a.amount) <> (c.spent - c.added >= a.amount))
+    INTO overdrawn, touched, exhaustion_changed;
+    IF exhaustion_changed THEN
         PERFORM pg_notify('bandstand_budgets', 'exhausted');
     END IF;
 

@@ -61,6 +61,9 @@ def test_an_owner_sets_changes_overrides_and_deletes_and_each_is_audited() -> No
     assert list(actions) == [
         "budget.created", "budget.changed", "budget.overridden", "budget.override_cleared", "budget.deleted",
     ]  # fmt: skip
+    assert {entry.target_name for entry in AuditEntry.objects.filter(action__startswith="budget.")} == {
+        "usd per day for everybody"
+    }
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.BUILDER])
