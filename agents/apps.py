@@ -245,7 +245,7 @@ class AgentsConfig(AppConfig):
             Entry("Costs", 2, "Budgets", "agents.budget", "savings"),
             Entry("Costs", 3, "Prices", "agents.modelprice", "tag"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
-            Entry("Costs", 4, "Ledger of budgets", "agents.budgetreservation", "receipt_long"),
+            Entry("Costs", 4, "Ledger of budgets", "agents.budgetreservation", "list_alt"),
             Entry("Costs", 5, "Differences of the ledger", "agents.budgetdifference", "difference"),
         )
         registry.register(

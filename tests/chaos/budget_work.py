@@ -159,8 +159,8 @@ class Stage:
                     # All of it is billed, whether or not anybody is left to read it.
                     tokens = max(1, body["max_tokens"] if answers_whole else body["max_tokens"] // 2)
                     with self._ledger.open("a", encoding="utf-8") as file:
-                        file.write(f"{tokens}\n")
-                    return {"tokens": tokens, "ttft_ms": 20, "tps": tokens * 4}
+                        file.write(f"{tokens} {body['messages'][-1]['content'].split()[-1]}\n")
+                    return {"tokens": tokens, "ttft_ms": 20, "tps": tokens * (1 if answers_whole else 4)}
 
                 provider.choose = count
                 await provider.start()
@@ -203,23 +203,14 @@ class Stage:
         kills: Counter[str] = Counter()
         give_up_at = time.monotonic() + GIVE_UP_SECONDS
         self._ask()
-        calls = 0
         while self._is_open():
             if time.monotonic() > give_up_at:
                 raise SystemExit("some turns never end")
             with _database_may_die():
                 while len(self._alive) < BOUND_RUNNERS:
                     self._start_runner(POINTS[0], 0)
-                # After each further call, while there is money for another.
-                if kills.total() < enough and (now := self._count_calls()) > calls:
-                    busy = [pid for pid in self._busy_pids() if pid in self._alive]
-                    if busy:
-                        calls = now
-                        pid = self._chance.choice(busy)
-                        os.kill(pid, signal.SIGKILL)
-                        os.waitpid(pid, 0)
-                        self._alive.pop(pid)
-                        kills["in mid-call"] += 1
+                if kills.total() < enough:
+                    kills["in mid-call"] += self._kill_in_call()
             self._collect(kills)
             time.sleep(LOOK_SECONDS)
         self._end_runners()
@@ -227,14 +218,45 @@ class Stage:
 
     def _ask(self) -> None:
         self._rounds += 1
-        for actor, session_id in self._sessions:
-            accept_message(actor, session_id=session_id, text=QUESTION)
+        for number, (actor, session_id) in enumerate(self._sessions):
+            accept_message(actor, session_id=session_id, text=f"{QUESTION} {number}")
 
-    def _busy_pids(self) -> list[int]:
-        """Of the processes whose turns have a call under way."""
-        calls = BudgetReservation.objects.filter(status="reserved").values("turn_id")
-        runners = Turn.objects.filter(pk__in=calls, status=TurnStatus.RUNNING).values("runner_id")
-        return list(Runner.objects.filter(pk__in=runners).values_list("pid", flat=True))
+    def _kill_in_call(self) -> bool:
+        """Kill a runner if it has calls under way, and all of them have reached the provider."""
+        reserved = BudgetReservation.objects.filter(status="reserved").values("turn_id")
+        runners = Turn.objects.filter(pk__in=reserved, status=TurnStatus.RUNNING).values("runner_id")
+        busy = [
+            pid for pid in Runner.objects.filter(pk__in=runners).values_list("pid", flat=True) if pid in self._alive
+        ]
+        if not busy:
+            return False
+        pid = self._chance.choice(busy)
+        # Nothing leaves it while somebody looks.
+        os.kill(pid, signal.SIGSTOP)
+        for _ in range(10):
+            time.sleep(LOOK_SECONDS / 2)
+            if self._all_have_left(pid):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                self._alive.pop(pid)
+                return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    def _all_have_left(self, pid: int) -> bool:
+        # Stands in the queue behind a statement that the runner has sent before.
+        settle_and_reserve()
+        turns = Turn.objects.filter(runner__pid=pid, status=TurnStatus.RUNNING).values_list("pk", "agent_session_id")
+        numbers = {session_id: number for number, (_, session_id) in enumerate(self._sessions)}
+        billed = Counter(number for _, number in self._bills())
+        reserved = Counter(
+            BudgetReservation.objects.filter(turn_id__in=[turn for turn, _ in turns])
+            .exclude(status__in=["waiting", "granted", "released"])
+            .values_list("turn_id", flat=True)
+        )
+        return any(reserved.values()) and all(
+            reserved[turn] <= billed[numbers[session_id]] for turn, session_id in turns
+        )
 
     def _set_amount(self, amount: Decimal) -> None:
         Budget.objects.filter(pk=self._budget.pk).update(amount=amount)
@@ -268,18 +290,18 @@ class Stage:
 
     # --- what must hold ---
 
-    def _count_calls(self) -> int:
-        return len(self._ledger.read_bytes().splitlines())
+    def _bills(self) -> list[tuple[int, int]]:
+        """Of each call that has reached the provider: the tokens of its answer, and the number of its session."""
+        lines = self._ledger.read_text(encoding="utf-8").splitlines()
+        return [(int(tokens), int(number)) for tokens, number in map(str.split, lines)]
 
     def judge(self) -> dict[str, Any]:
         """What was done, and every fault."""
         settle_and_reserve()
         open_ones = BudgetReservation.objects.filter(status__in=OPEN_RESERVATIONS)
         faults = [f"reservation {row.pk} stays {row.status}" for row in open_ones]
-        billed = sum(
-            (int(line) * RATES.output + INPUT_TOKENS * RATES.input) / MILLION
-            for line in self._ledger.read_bytes().splitlines()
-        )
+        bills = self._bills()
+        billed = sum((tokens * RATES.output + INPUT_TOKENS * RATES.input) / MILLION for tokens, _ in bills)
         window = BudgetWindow.objects.get(budget=self._budget)
         amount = Budget.objects.get(pk=self._budget.pk).amount
         if window.reserved:
@@ -301,7 +323,7 @@ class Stage:
         return {
             "rounds": self._rounds,
             "turns": {f"{status} {error}".strip(): count for (status, error), count in turns.items()},
-            "calls": self._count_calls(),
+            "calls": len(bills),
             "reservations": dict(Counter(BudgetReservation.objects.values_list("status", flat=True))),
             "budget": float(amount),
             "billed": round(float(billed), 4),
