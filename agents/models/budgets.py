@@ -255,6 +255,10 @@ class BudgetDifference(models.Model):
     def __str__(self) -> str:
         return f"{self.kind}: {self.actual:f} {self.unit} booked, {self.expected:f} expected"
 
+    def audit_name(self) -> str:
+        """What differs."""
+        return str(self)
+
 
 class TokenRatio(models.Model):
     """The largest ratio of reported to estimated input tokens that a route has shown in a call that drew on a budget.
