@@ -64,10 +64,10 @@ def main() -> dict[str, Any]:
     # Nobody works on it: there is no scheduler here.
     bulk = start_bulk_action(olga, operation="cancel", targets=[new_id() for _ in range(60)])
     rule, alert, channel = _fire()
-    # Of a person who asks nothing here.
+    # Of a person who asks nothing here; one in dollars would make unknown prices a failure of agents' readiness.
     budget = set_budget(
-        olga, BudgetTarget(BudgetSubject.USER, user_id=people["olga"].pk), unit=BudgetUnit.USD,
-        period=BudgetPeriod.MONTH, amount=Decimal(50),
+        olga, BudgetTarget(BudgetSubject.USER, user_id=people["olga"].pk), unit=BudgetUnit.TOKENS,
+        period=BudgetPeriod.MONTH, amount=Decimal(500_000),
     )  # fmt: skip
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()}
     return {
