@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
-
 from agents.budgets.exhausted_budgets import ExhaustedBudget, exhausted_budgets
 from agents.domain.budgets import FREE_CALL, BudgetUnit, describe_exhausted
 from agents.domain.configuration import AgentConfiguration
 from agents.domain.usage import costs_nothing
 from agents.journal.admission import NewTurn
-from agents.llm.gateway import GatewayConfig, open_prices
+from agents.llm.installation_prices import read_installation_prices
 from agents.llm.model_catalog import Prices
-from agents.llm.stored_prices import StoredPrices
 from agents.models import AgentSession
 from agents.sessions.errors import BudgetExhausted
 from foundation.clock import now
@@ -65,10 +62,7 @@ def _has_free_route(routes: Sequence[str]) -> bool:
     """Whether calls of one of `routes` are known to cost nothing, at the prices that the ledger counts by."""
     if any(costs_nothing(route) for route in routes):
         return True
-    entered = StoredPrices()
-    entered.load()
-    config = settings.BANDSTAND
-    prices = open_prices(GatewayConfig(openai_base_url=config.openai_base_url, prices=config.prices), entered)
+    prices = read_installation_prices()
     return any(_is_free(prices, route) for route in routes)
 
 
