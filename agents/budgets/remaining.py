@@ -57,6 +57,16 @@ LEFT JOIN LATERAL (
     ORDER BY w.spent + w.reserved DESC LIMIT 1) w ON true
 ORDER BY b.subject, b.unit, b.period, b.id
 """  # noqa: S608 - put together from constants
+# Of those of single users only what is overdrawn.
+_SHARED: Final = f"""
+SELECT {_COLUMNS} {_TABLES}
+LEFT JOIN LATERAL (
+    SELECT w.spent, w.reserved, w.overdraft FROM agents_budgetwindow w
+    WHERE w.budget_id = b.id AND w.starts_at = p.starts_at
+    ORDER BY w.overdraft > 0 DESC, w.spent DESC LIMIT 1) w ON true
+WHERE b.subject NOT IN ('user', 'each_user') OR w.overdraft > 0
+ORDER BY w.overdraft > 0 DESC NULLS LAST, w.spent / nullif(p.amount, 0) DESC NULLS LAST, b.id LIMIT %(limit)s
+"""  # noqa: S608 - put together from constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,11 @@ class RemainingBudget:
         return 0 < self.warn_percent <= self.used_percent
 
     @property
+    def is_shared(self) -> bool:
+        """Whether it is not that of single users."""
+        return self.subject not in (BudgetSubject.USER, BudgetSubject.EACH_USER)
+
+    @property
     def is_own(self) -> bool:
         """Whether the person whose calls draw on it may know its amounts."""
         return self.subject in OWN_SUBJECTS
@@ -127,6 +142,12 @@ def remaining_budgets(
 def all_budgets() -> list[RemainingBudget]:
     """All budgets; one for each user as the user who has used most of it has it. One query."""
     return _read(_ALL, {})
+
+
+def shared_budgets(*, limit: int) -> list[RemainingBudget]:
+    """The budgets that are not those of single users, and of these the overdrawn ones: overdrawn ones first, then those
+    of which most is spent. One query."""
+    return _read(_SHARED, {"limit": limit})
 
 
 def _read(statement: str, values: dict[str, Any]) -> list[RemainingBudget]:

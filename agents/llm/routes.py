@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 OFFLINE = "offline"
 OPENAI = "openai"
+OPENAI_BASE_URL = "https://api.openai.com/v1"
 HOW_TO_INSTALL = "start with `make run VENDORS=1`, or install requirements-vendors.lock"
 
 

@@ -7,19 +7,18 @@ decides about each call; here only what it would refuse in any case is refused.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agents.budgets.exhausted_budgets import ExhaustedBudget, exhausted_budgets
 from agents.domain.budgets import FREE_CALL, BudgetUnit, describe_exhausted
 from agents.domain.configuration import AgentConfiguration
 from agents.domain.usage import costs_nothing
 from agents.journal.admission import NewTurn
+from agents.llm.installation_prices import read_installation_prices
+from agents.llm.model_catalog import Prices
 from agents.models import AgentSession
 from agents.sessions.errors import BudgetExhausted
 from foundation.clock import now
-
-if TYPE_CHECKING:
-    from agents.llm.model_catalog import Prices
 
 
 def find_exhausted_budget(new: NewTurn) -> ExhaustedBudget | None:
@@ -63,9 +62,6 @@ def _has_free_route(routes: Sequence[str]) -> bool:
     """Whether calls of one of `routes` are known to cost nothing, at the prices that the ledger counts by."""
     if any(costs_nothing(route) for route in routes):
         return True
-    # Most web processes never need it, nor the HTTP client that comes with it.
-    from agents.llm.installation_prices import read_installation_prices
-
     prices = read_installation_prices()
     return any(_is_free(prices, route) for route in routes)
 

@@ -20,7 +20,7 @@ _SHARED_MODULES = {
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
         "agents alert_rules alerts api_keys approvals audit budgets bulk_actions channels events feedback groups "
-        "handoffs me memories messages "
+        "handoffs me memories messages prices "
         "notifications recommendations rollups routes runners sessions silences steps turn_schedules turns users "
         "utility_calls"
     ),

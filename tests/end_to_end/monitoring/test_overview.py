@@ -14,6 +14,7 @@ from accounts.models import ApiKey, User
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import Agent, AgentSession, Release, Runner, Turn
+from console.formatting import NOTHING
 from foundation.clock import now
 from foundation.durations import duration
 from scheduling.tasks import record_scheduler_heartbeat
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 # Login and permissions, the figures of turns and of maintenance, what failed, routes and their windows, keys, sessions,
 # memory, the figures of the range, the samples, and the three lists.
-START_BUDGET = 27
+START_BUDGET = 29
 
 
 def turns(*states: dict[str, Any]) -> None:
@@ -75,6 +76,7 @@ def test_the_start_page_says_what_is_wrong() -> None:
         "Active sessions": ("4", ""),
         "Stuck": ("2", "bad"),
         "Rated down, past day": ("0", ""),
+        "Spend against budget": (NOTHING, ""),
         "Active runners": ("0", "bad"),
         "Routes": ("0", ""),
         "Maintenance": ("0", "bad"),  # the scheduler has never reported
