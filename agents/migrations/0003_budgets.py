@@ -33,6 +33,15 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.AddField(
+            model_name="turnschedule",
+            name="api_key_id",
+            field=models.UUIDField(
+                editable=False,
+                help_text="The API key that wrote it last, if any: its budgets are drawn on.",
+                null=True,
+            ),
+        ),
+        migrations.AddField(
             model_name="turn",
             name="api_key_id",
             field=models.UUIDField(help_text="The API key that asked, if any.", null=True),

@@ -42,6 +42,10 @@ class TurnSchedule(models.Model):
     )
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now())
+    # It goes on without the key; so a plain id.
+    api_key_id = models.UUIDField(
+        null=True, editable=False, help_text="The API key that wrote it last, if any: its budgets are drawn on."
+    )
 
     next_at = models.DateTimeField(null=True, help_text="The time that is to be fired next.")
     available_at = models.DateTimeField(

@@ -60,8 +60,8 @@ WITH due AS (
     FROM due WHERE s.id = due.id
     RETURNING s.*
 )
-SELECT c.id, c.user_id, u.is_active, {held_permissions_sql(SCOPE_PERMISSIONS)}, c.agent_id, c.agent_session_id, c.text,
-       c.cron, c.time_zone, c.next_at, c.attempts, statement_timestamp()
+SELECT c.id, c.user_id, u.is_active, {held_permissions_sql(SCOPE_PERMISSIONS)}, c.agent_id, c.agent_session_id,
+       c.api_key_id, c.text, c.cron, c.time_zone, c.next_at, c.attempts, statement_timestamp()
 FROM c JOIN accounts_user u ON u.id = c.user_id
 ORDER BY c.next_at, c.id
 """  # noqa: S608 - put together from a constant; values are parameters
@@ -100,6 +100,7 @@ class DueSchedule:
     permissions: list[str]
     agent_id: UUID
     session_id: UUID | None
+    api_key_id: UUID | None
     text: str
     cron: str
     time_zone: str
@@ -206,6 +207,7 @@ def _build_turn(due: DueSchedule) -> NewTurn:
         when_busy=WhenBusy.ENQUEUE,
         priority=Priority.BACKGROUND,
         title=make_title(due.text),
+        api_key_id=due.api_key_id,
         # The person who answers just now has not been asked by a clock.
         for_agent=True,
     )

@@ -149,6 +149,7 @@ def create_schedule(
             agent_id=agent_id,
             agent_session_id=session,
             text=text,
+            api_key_id=actor.key_id,
             cron=timing.cron,
             time_zone=timing.time_zone,
             once_at=timing.once_at,
@@ -191,6 +192,7 @@ def update_schedule(
                     _check_room(schedule.user_id)
                     schedule.enabled = True
                 _plan(schedule)
+        schedule.api_key_id = actor.key_id
         _save(schedule)
     return schedule
 
@@ -362,6 +364,7 @@ def _save(schedule: TurnSchedule) -> None:
             "next_at",
             "available_at",
             "attempts",
+            "api_key_id",
             "version",
         ]
     )

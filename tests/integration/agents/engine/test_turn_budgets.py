@@ -20,7 +20,7 @@ from agents.runner.budget_waker import wake_for_budget
 from foundation.db_threads import in_db_thread
 from tests.support.budgets import budget_request
 from tests.support.scripted import says, scripted
-from tests.support.turns import begin, run, steps, turn_of
+from tests.support.turns import begin, log, run, steps, turn_of
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -88,6 +88,9 @@ async def test_a_turn_waits_until_another_has_settled() -> None:
     assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert (turn.status, turn.wait_reason) == (TurnStatus.WAITING, "budget")
+    assert (await log(ada))[-1] == "turn.waiting"
+    [shown] = (await in_db_thread(ada.snapshot))["turns"].values()
+    assert (shown["status"], shown["waits_for"]) == ("waiting", "budget")
     held = await in_db_thread(BudgetReservation.objects.get, purpose="embeddings")
     result = await in_db_thread(settle_and_reserve, [], [held.pk])
     assert result.wake == [(ada.session_id, turn.pk)]

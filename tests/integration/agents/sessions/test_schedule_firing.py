@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,9 +32,16 @@ from agents.sessions.schedule_firing import (
     read_agents,
     record_firings,
 )
-from agents.sessions.turn_schedules import ScheduleState, create_schedule, pause_schedule, schedule_state
+from agents.sessions.turn_schedules import (
+    ScheduleState,
+    create_schedule,
+    pause_schedule,
+    schedule_state,
+    update_schedule,
+)
 from agents.tasks import fire_schedules
 from foundation.clock import now
+from foundation.ids import new_id
 from ratelimits.limiter import leased_tokens
 from tests.support.conversations import answer, claimed, side_by_side
 from tests.support.people import agent, person
@@ -97,6 +105,17 @@ def test_a_due_schedule_begins_a_chat_and_asks_in_the_background(ada: Actor) -> 
     assert row.next_at == at + timedelta(hours=1)
     assert (row.attempts, row.available_at, row.missed, row.version) == (0, None, 0, 1)
     assert fire_schedules() == 0
+
+
+def test_what_a_key_has_scheduled_draws_on_its_budgets_until_another_writes_it(ada: Actor) -> None:
+    key = new_id()
+    schedule = scheduled(replace(ada, key_id=key))
+    due(schedule)
+    fire_schedules()
+    update_schedule(ada, schedule_id=schedule.pk, expected_version=None, text="What else?")
+    due(schedule, last_hour() - timedelta(minutes=1))
+    fire_schedules()
+    assert list(Turn.objects.order_by("pk").values_list("api_key_id", flat=True)) == [key, None]
 
 
 def test_one_with_a_chat_goes_on_there(ada: Actor) -> None:
