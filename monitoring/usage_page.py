@@ -109,7 +109,7 @@ def usage_context(request: HttpRequest) -> dict[str, Any]:
     today = now().astimezone(UTC).date()
     choice = read_choice(request.GET, today)
     rows = read_rows(choice)
-    total = read_usage(choice.starts_at, choice.ends_at, by=None, of=choice.usage_filter()).get(None, UsageTotal())
+    total = _total(rows, choice)
     return {
         "title": "Usage",
         "choice": choice,
@@ -227,6 +227,13 @@ def _ranges(today: date) -> Iterator[tuple[str, date, date]]:
     yield "30 days", today - 29 * DAY, today
     yield "This month", first, today
     yield "Last month", (first - DAY).replace(day=1), first - DAY
+
+
+def _total(rows: Sequence[UsageRow], choice: UsageChoice) -> UsageTotal:
+    """All of it. Groups do not add up to it: some users are in several."""
+    if choice.by is not UsageBy.GROUP:
+        return sum((row.usage for row in rows), UsageTotal())
+    return read_usage(choice.starts_at, choice.ends_at, by=None, of=choice.usage_filter()).get(None, UsageTotal())
 
 
 def _metrics(total: UsageTotal, choice: UsageChoice) -> Iterator[Metric]:
