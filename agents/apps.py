@@ -111,6 +111,24 @@ JOBS = (
         every_minutes=60,
     ),
     Job(
+        "reconcile budgets",
+        "agents.budgets.reconciliation.reconcile",
+        "Compares the ledger of budgets with the calls that it is about. What differs is listed, not corrected.",
+        "differences to review",
+        every_minutes=1440,
+    ),
+    Job(
+        "delete old reservations of budgets",
+        "agents.budgets.ledger_retention.purge_ledger",
+        "Forgets what calls have reserved and used of budgets, 90 days after the budget's period.",
+        "reservations deleted",
+        every_minutes=1440,
+        retentions=(
+            Retention("The ledger of budgets", "90 days after a budget's period"),
+            Retention("What was spent of budgets in each period", "400 days"),
+        ),
+    ),
+    Job(
         "delete unused routes",
         "agents.tasks.purge_routes",
         "Forgets routes to models that no process has begun to use for 90 days.",
@@ -150,6 +168,8 @@ class AgentsConfig(AppConfig):
         from accounts.role_permissions import USE_CHAT
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
+        from agents.journal.usage_rollups import count_usage_of_call
+        from agents.budgets import health_checks as budget_checks
         from agents.llm.embedding_ledger import EmbeddingLedger
         from agents.pages import budget_section
         from agents.permissions import role_permissions
@@ -183,6 +203,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("modelprice", "price", "admin:agents_modelprice_change"),
             AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
             AuditTarget("turnschedule", "turn schedule", "admin:agents_turnschedule_change"),
+            AuditTarget("budgetdifference", "difference", "admin:agents_budgetdifference_change"),
             AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
         )
         register_schema(
@@ -221,9 +242,11 @@ class AgentsConfig(AppConfig):
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
-            Entry("Operations", 3, "Budgets", "agents.budget", "savings"),
-            Entry("Operations", 5, "Prices", "agents.modelprice", "sell"),
+            Entry("Costs", 2, "Budgets", "agents.budget", "savings"),
+            Entry("Costs", 3, "Prices", "agents.modelprice", "sell"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
+            Entry("Costs", 4, "Ledger of budgets", "agents.budgetreservation", "receipt_long"),
+            Entry("Costs", 5, "Differences of the ledger", "agents.budgetdifference", "difference"),
         )
         registry.register(
             *health_checks.CHECKS,
@@ -231,7 +254,8 @@ class AgentsConfig(AppConfig):
             *price_checks.CHECKS,
             *route_checks.CHECKS,
             *people_checks.CHECKS,
+            *budget_checks.CHECKS,
         )
-        register_embedding_budget(EmbeddingLedger(_read_prices))
+        register_embedding_budget(EmbeddingLedger(_read_prices, count_usage=count_usage_of_call))
         for job in JOBS:
             register(job)

@@ -110,7 +110,7 @@ class MonitoringConfig(AppConfig):
         )
         register_entries(
             Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
-            Entry("Operations", 1, "Usage", "agents.turn", "bar_chart", view="admin:usage"),
+            Entry("Costs", 1, "Usage", "agents.turn", "bar_chart", view="admin:usage"),
             Entry("Agents", 4, "Trace settings", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug modes", "monitoring.debugmode", "manage_search"),

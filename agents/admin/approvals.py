@@ -67,7 +67,7 @@ class ApprovalAdmin(KeysetAdmin):
     search_ids = ("id", "agent_session_id", "turn_id")
     search_help_text = "The id of a session or a turn, the name of a user, or else of a tool."
     fields = (
-        "tool", "stored_call", "display_status", "display_reasons", "decider_name", "user", "agent", "where",
+        "tool", "stored_call", "display_status", "display_reasons", "decider_name", "user", "agent", "display_session",
         "requested", "end", "decided", "note", "used", "id",
     )  # fmt: skip
     actions_detail = ("decide",)
@@ -83,7 +83,7 @@ class ApprovalAdmin(KeysetAdmin):
     ) -> tuple[QuerySet[Approval], bool]:
         if not (term := search_term.strip()):
             return queryset, False
-        return queryset.filter(inbox_search(term, ids=self.search_ids, others=Q(tool=term))), False
+        return queryset.filter(inbox_search(term, ids=self.search_ids, otherwise=Q(tool=term))), False
 
     @admin.display(description="call")
     def call(self, approval: Approval) -> SafeString:
@@ -126,7 +126,7 @@ class ApprovalAdmin(KeysetAdmin):
         return format_html_join("", '<bdi class="bs-words">{}</bdi> ', ((one,) for one in call_reasons(approval)))
 
     @admin.display(description="where")
-    def where(self, approval: Approval) -> SafeString:
+    def display_session(self, approval: Approval) -> SafeString:
         session = reverse("admin:agents_agentsession_change", args=[approval.agent_session_id])
         return format_html('<a class="bs-link" href="{}?turn={}">the conversation</a>', session, approval.turn_id)
 

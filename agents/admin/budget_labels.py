@@ -76,21 +76,6 @@ def amount_now(budget: Budget) -> Decimal:
     return budget.amount
 
 
-def whom(budget: Budget) -> str:
-    """Whom a budget is for: "user ada", "each user"."""
-    match BudgetSubject(budget.subject):
-        case BudgetSubject.USER:
-            return f"user {budget.user}"
-        case BudgetSubject.GROUP:
-            return f"group {budget.group}"
-        case BudgetSubject.AGENT:
-            return f"agent {budget.agent}"
-        case BudgetSubject.KEY:
-            return f"API key {budget.api_key}"
-        case subject:
-            return subject.label
-
-
 def format_amount(amount: Decimal, unit: str) -> str:
     """Dollars with cents, and two more places below one dollar: "$1,200.00", "$0.0020"; or whole tokens."""
     if unit == BudgetUnit.TOKENS:

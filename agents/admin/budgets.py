@@ -25,7 +25,6 @@ from agents.admin.budget_labels import (
     present_window,
     state_badges,
     usage_bar,
-    whom,
     with_present_window,
     worst_badge,
 )
@@ -68,8 +67,8 @@ class BudgetAdmin(ConsoleAdmin):
 
     query_budget = 7
 
-    list_display = ("display_whom", "display_amount", "spent", "reserved", "left", "resets", "display_status")
-    list_display_links = ("display_whom",)
+    list_display = ("display_subject", "display_amount", "spent", "reserved", "left", "resets", "display_status")
+    list_display_links = ("display_subject",)
     list_filter = (SubjectFilter, UnitFilter, PeriodFilter)
     list_filter_submit = True
     list_select_related = ("user", "group", "agent", "api_key")
@@ -85,8 +84,8 @@ class BudgetAdmin(ConsoleAdmin):
         return with_present_window(super().get_queryset(request))
 
     @admin.display(description="for")
-    def display_whom(self, budget: Budget) -> str:
-        return whom(budget)
+    def display_subject(self, budget: Budget) -> str:
+        return budget.describe_subject()
 
     @admin.display(description="amount")
     def display_amount(self, budget: Budget) -> str:
@@ -155,15 +154,15 @@ class BudgetAdmin(ConsoleAdmin):
             raise PermissionDenied
         form = BudgetForm(request.POST if request.method == "POST" else None, budget=budget) if may_edit else None
         if form is not None and form.is_bound and (saved := _save(request, form)) is not None:
-            messages.success(request, f"The budget for {whom(saved)} is saved. It holds within a second.")
+            messages.success(request, f"The budget for {saved.describe_subject()} is saved. It holds within a second.")
             return HttpResponseRedirect(row_url(saved))
         return console_page(
             request,
             self,
             "console/budget.html",
-            title=f"Budget for {whom(budget)}" if budget else "Add budget",
+            title=f"Budget for {budget.describe_subject()}" if budget else "Add budget",
             opts=self.opts if budget else None,
-            original=NamedRow(budget, whom(budget)) if budget else None,
+            original=NamedRow(budget, budget.describe_subject()) if budget else None,
             budget=budget,
             form=form,
             **(_budget_context(request, budget) if budget else {}),
@@ -180,7 +179,7 @@ class BudgetAdmin(ConsoleAdmin):
             return confirmation_page(
                 request,
                 self,
-                title=f"Override the budget for {whom(budget)}",
+                title=f"Override the budget for {budget.describe_subject()}",
                 message="The other amount holds within a second, for the window that runs and those that begin before "
                 "its end; it ends by itself. Turns that wait for money go on. What is spent stays spent.",
                 yes="Override it",
@@ -210,7 +209,7 @@ class BudgetAdmin(ConsoleAdmin):
         confirmation = confirmation_page(
             request,
             self,
-            title=f"End the override of the budget for {whom(budget)}?",
+            title=f"End the override of the budget for {budget.describe_subject()}?",
             message=f"Its own amount, {format_per_period(budget.amount, budget)}, holds again within a second.",
             yes="Yes, end it",
             back=row_url(budget),
@@ -233,7 +232,7 @@ class BudgetAdmin(ConsoleAdmin):
         confirmation = confirmation_page(
             request,
             self,
-            title=f"Delete the budget for {whom(budget)}",
+            title=f"Delete the budget for {budget.describe_subject()}",
             message="Nothing limits these calls any more, unless another budget does. What was counted in its windows "
             "is deleted with it; the ledger stays.",
             yes="Delete",

@@ -79,8 +79,17 @@ class HandoffAdmin(KeysetAdmin):
 
     query_budget = 13
 
-    list_display = ("who", "waits", "display_status", "reply", "display_priority", "why", "display_agent", "requested")
-    list_display_links = ("who",)
+    list_display = (
+        "display_user",
+        "waits",
+        "display_status",
+        "reply",
+        "display_priority",
+        "display_reason",
+        "display_agent",
+        "requested",
+    )
+    list_display_links = ("display_user",)
     list_select_related = ("agent_session__user", "agent_session__agent", "assignee")
     list_filter = (ShowFilter, HandoffAgentFilter, SessionUserFilter, PriorityFilter, HandoffSourceFilter)
     list_tabs = inbox_tabs(of_approvals=False)
@@ -201,7 +210,7 @@ class HandoffAdmin(KeysetAdmin):
         return JsonResponse({"count": people + calls, "title": _describe_counts(people, calls)})
 
     @admin.display(description="who")
-    def who(self, handoff: Handoff) -> str:
+    def display_user(self, handoff: Handoff) -> str:
         return str(handoff.agent_session.user)
 
     @admin.display(description="waits for")
@@ -221,7 +230,7 @@ class HandoffAdmin(KeysetAdmin):
         return first_reply(handoff)
 
     @admin.display(description="why")
-    def why(self, handoff: Handoff) -> SafeString:
+    def display_reason(self, handoff: Handoff) -> SafeString:
         return format_html('<bdi class="bs-words">{}</bdi>', describe_reason(handoff.requested_by, handoff.reason))
 
     @admin.display(description="agent")

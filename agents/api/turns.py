@@ -171,7 +171,7 @@ def _serialize_turn(turn: Turn) -> dict[str, Any]:
     if turn.status in TERMINAL:
         answer = session_messages(turn.agent_session).filter(turn=turn, author=Message.Author.AGENT).first()
     position = getattr(turn, "position", 0) if turn.status == TurnStatus.QUEUED else None
-    approvals = pending_approvals(turn) if getattr(turn, "asks", False) else ()
+    approvals = pending_approvals(turn) if getattr(turn, "needs_approval", False) else ()
     return turn_shape(turn, answer, position=position, approvals=approvals)
 
 

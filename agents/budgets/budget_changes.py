@@ -70,14 +70,15 @@ def set_budget(
     unit: BudgetUnit,
     period: BudgetPeriod,
     amount: Decimal,
-    warn_percent: int = WARN_PERCENT,
+    warn_percent: int | None = None,
     version: int | None = None,
 ) -> Budget:
     """Set what `target` may spend in each period, and return the budget; one of the same unit and period is changed.
     What is spent in the present window stays spent.
 
-    `version` is the one of a budget that is changed, as it was read; 0 for one that must not exist yet; None: whatever
-    there is. Raises `Forbidden`, `InvalidInput`, `NotFound` for an unknown target, `BudgetChanged`.
+    `warn_percent` None: as it is, or `WARN_PERCENT`. `version` is the one of a budget that is changed, as it was read;
+    0 for one that must not exist yet; None: whatever there is. Raises `Forbidden`, `InvalidInput`, `BudgetChanged`, and
+    `NotFound` for an unknown target.
     """
     _lock_accounts()
     kind = {**target.columns(), "subject": target.subject.value, "unit": unit.value, "period": period.value}
@@ -85,6 +86,8 @@ def set_budget(
     require_permission(actor, ADD_BUDGET if budget is None else CHANGE_BUDGET)
     _check_target(target)
     amount = _check_amount(amount, unit)
+    if warn_percent is None:
+        warn_percent = WARN_PERCENT if budget is None else budget.warn_percent
     if not 0 <= warn_percent <= 100:
         raise InvalidInput("A percentage from 0 to 100 is expected.", pointer="/warn_percent")
     values = {"amount": amount, "warn_percent": warn_percent}

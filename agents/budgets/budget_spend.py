@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -12,13 +12,21 @@ from django.db.models import Count, Sum
 from django.db.models.functions import Now
 
 from accounts.models import User
-from agents.domain.budgets import BudgetSubject
+from agents.domain.budgets import BudgetPeriod, BudgetSubject
 from agents.models import Budget
+from foundation.clock import now
 
 # So many of the ledger's newest rows are looked through for who spent most of what several people share: the ledger has
 # no index by window, since every call would have to write it.
 COUNTED_CALLS: Final = 20_000
 
+# As long as each is at most.
+_LENGTHS: Final = {
+    BudgetPeriod.HOUR: timedelta(hours=1),
+    BudgetPeriod.DAY: timedelta(days=1),
+    BudgetPeriod.WEEK: timedelta(days=7),
+    BudgetPeriod.MONTH: timedelta(days=31),
+}
 _SHARED_SUBJECTS: Final = frozenset({BudgetSubject.EVERYBODY, BudgetSubject.GROUP, BudgetSubject.AGENT})
 _BY_USER: Final = """
 SELECT r.user_id, sum(CASE w.unit WHEN 'usd' THEN r.settled_usd ELSE r.settled_tokens END) AS spent
@@ -42,9 +50,16 @@ class WindowTotals:
 
 
 def window_totals(budget: Budget, *, limit: int) -> list[WindowTotals]:
-    """The newest windows first. One query."""
-    rows = budget.windows.order_by("-starts_at").values_list("starts_at")
-    sums = rows.annotate(Count("pk"), Sum("spent"), Sum("reserved"), Sum("overdraft"))
+    """The newest windows first; of a budget for each user those of the last `limit` periods. One query."""
+    rows = budget.windows.all()
+    if budget.subject == BudgetSubject.EACH_USER:
+        # A window for each of many users: their ends have an index.
+        rows = rows.filter(ends_at__gt=now() - limit * _LENGTHS[BudgetPeriod(budget.period)])
+    sums = (
+        rows.order_by("-starts_at")
+        .values_list("starts_at")
+        .annotate(Count("pk"), Sum("spent"), Sum("reserved"), Sum("overdraft"))
+    )
     return [WindowTotals(*row) for row in sums[:limit]]
 
 

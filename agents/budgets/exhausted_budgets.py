@@ -24,8 +24,10 @@ from foundation.pg_listener import Wake
 
 log = structlog.get_logger(__name__)
 
-# In case that a notification was lost, that an override has ended, or that somebody has joined a group.
+# In case that a notification was lost, or that an override has ended; sooner, if somebody may have left a group whose
+# budget is used up.
 _READ_AGAIN_POLLS: Final = 30
+_READ_GROUPS_POLLS: Final = 5
 # However often budgets are used up, they are not read more often.
 _LEAST_PAUSE_SECONDS: Final = 1.0
 
@@ -61,16 +63,10 @@ class ExhaustedBudget:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Whose calls a budget concerns: of `users` but not of `exempt`; with a key; None: of all."""
+    """Whose calls a budget concerns: those of `owners`, ids of users or of a key; None: all but those of `exempt`."""
 
-    users: frozenset[int] | None = None
+    owners: frozenset[int | UUID] | None = None
     exempt: frozenset[int] = frozenset()
-    key_id: UUID | None = None
-
-    def includes(self, user_id: int, key_id: UUID | None) -> bool:
-        if self.key_id is not None:
-            return self.key_id == key_id
-        return (self.users is None or user_id in self.users) and user_id not in self.exempt
 
 
 class ExhaustedBudgets:
@@ -80,30 +76,32 @@ class ExhaustedBudgets:
     channel = BUDGETS_CHANNEL
 
     def __init__(self) -> None:
-        # Those of single users by their ids, and all others.
-        self._of_user: dict[int, list[ExhaustedBudget]] = {}
+        # Those of single users and keys by their ids, and all others.
+        self._by_owner: dict[int | UUID | None, list[ExhaustedBudget]] = {}
         self._others: Sequence[tuple[_Scope, ExhaustedBudget]] = ()
         self._connection: psycopg.Connection | None = None
         self._polls = 0
+        self._has_groups = False
         self._is_stale = False
         self._loaded_at = float("-inf")
 
     def find(self, *, user_id: int, key_id: UUID | None, at: datetime) -> list[ExhaustedBudget]:
         """Those that a message of this user, sent with this key, may draw on; of agents, those of all. From memory."""
-        own = self._of_user.get(user_id, ())
-        shared = (budget for scope, budget in self._others if scope.includes(user_id, key_id))
+        own = (*self._by_owner.get(user_id, ()), *self._by_owner.get(key_id, ()))
+        shared = [budget for scope, budget in self._others if user_id not in scope.exempt]
         return [budget for budget in (*own, *shared) if budget.resets_at > at]
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._of_user, self._others = {}, ()
+        self._by_owner, self._others = {}, ()
 
     def hear(self, connection: psycopg.Connection, wake: Wake) -> None:
         """Read the budgets again if one may have changed or been used up."""
         if any(channel == BUDGETS_CHANNEL and payload != WAITING_PAYLOAD for channel, payload in wake.payloads):
             self._is_stale = True
         self._polls += wake.polled
-        if connection is not self._connection or (wake.polled and self._polls % _READ_AGAIN_POLLS == 0):
+        polls = _READ_GROUPS_POLLS if self._has_groups else _READ_AGAIN_POLLS
+        if connection is not self._connection or (wake.polled and self._polls % polls == 0):
             self._is_stale = True
         # The next poll follows within a second.
         if self._is_stale and (wake.polled or time.monotonic() - self._loaded_at >= _LEAST_PAUSE_SECONDS):
@@ -121,15 +119,16 @@ class ExhaustedBudgets:
             # The ledger refuses what this does not.
             log.exception("exhausted_budgets.not_loaded")
             return
-        of_user: dict[int, list[ExhaustedBudget]] = {}
+        by_owner: dict[int | UUID | None, list[ExhaustedBudget]] = {}
         others: list[tuple[_Scope, ExhaustedBudget]] = []
         for scope, budget in dict.fromkeys(map(_read_row, rows)):
-            if scope.users is None:
+            if scope.owners is None:
                 others.append((scope, budget))
             else:
-                for user_id in scope.users:
-                    of_user.setdefault(user_id, []).append(budget)
-        self._of_user, self._others = of_user, others
+                for owner in scope.owners:
+                    by_owner.setdefault(owner, []).append(budget)
+        self._by_owner, self._others = by_owner, others
+        self._has_groups = any(subject == BudgetSubject.GROUP for subject, *_ in rows)
 
 
 def _read_row(row: Sequence[Any]) -> tuple[_Scope, ExhaustedBudget]:
@@ -141,7 +140,7 @@ def _read_row(row: Sequence[Any]) -> tuple[_Scope, ExhaustedBudget]:
         case BudgetSubject.GROUP:
             return _Scope(frozenset(members)), budget
         case BudgetSubject.KEY:
-            return _Scope(key_id=key_id), budget
+            return _Scope(frozenset({key_id})), budget
         case BudgetSubject.EACH_USER if amount > 0:
             return _Scope(frozenset({counted_user})), budget
         case BudgetSubject.EACH_USER:

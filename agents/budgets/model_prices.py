@@ -72,6 +72,16 @@ def change_price(
 
 
 @transaction.atomic
+def set_price(actor: Actor, *, route: str, valid_from: datetime, rates: PriceRates) -> ModelPrice:
+    """The price of a route from a time on, new or in place of the one that it has from then on. Raises `Forbidden`,
+    `InvalidInput`."""
+    known = ModelPrice.objects.filter(route=route.strip(), valid_from=valid_from).first()
+    if known is None:
+        return create_price(actor, route=route, valid_from=valid_from, rates=rates)
+    return change_price(actor, known.pk, valid_from=valid_from, rates=rates, expected_version=None)
+
+
+@transaction.atomic
 def delete_price(actor: Actor, price_id: UUID) -> None:
     """Delete a price: the one before it holds, or what the environment or the table says. Raises `Forbidden`,
     `NotFound`."""

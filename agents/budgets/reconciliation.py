@@ -79,15 +79,16 @@ WITH recent AS MATERIALIZED (
            v.id, NULL, NULL, NULL, NULL, NULL
     FROM recent v LEFT JOIN booked b ON b.id = v.id
     UNION ALL
+    -- Of what is not known all that was reserved counts, and perhaps more.
     SELECT '{DifferenceKind.CALL}', 'usd', round(coalesce(c.cost, c.usd), 8), c.settled_usd,
            NULL, c.id, c.user_id, c.turn_id, c.step, NULL
     FROM calls c
-    WHERE c.status <> 'unconfirmed' OR c.settled_usd < round(coalesce(c.cost, c.usd), 8)
+    WHERE c.status = 'settled' AND c.cost IS NOT NULL OR c.settled_usd < round(coalesce(c.cost, c.usd), 8)
     UNION ALL
     SELECT '{DifferenceKind.CALL}', 'tokens', coalesce(c.used, c.tokens), c.settled_tokens,
            NULL, c.id, c.user_id, c.turn_id, c.step, NULL
     FROM calls c
-    WHERE c.status <> 'unconfirmed' OR c.settled_tokens < coalesce(c.used, c.tokens)
+    WHERE c.status = 'settled' AND c.used IS NOT NULL OR c.settled_tokens < coalesce(c.used, c.tokens)
     UNION ALL
     SELECT '{DifferenceKind.OPEN}', 'usd', 0, greatest(r.usd, 0.00000001),
            NULL, r.id, r.user_id, r.turn_id, r.step, r.utility_call_id

@@ -19,7 +19,8 @@ from psycopg import errors
 
 from agents.domain.budgets import LEAST_OUTPUT_TOKENS, CallPrice, RefusalReason, ReservationStatus
 
-# NOTIFY on it: a budget has changed, or (with these payloads) a turn begins to wait for money, or a budget is used up.
+# NOTIFY on it: a budget has changed, or (with these payloads) a turn begins to wait for money, or a budget is used up
+# or, after a correction, is not any more.
 BUDGETS_CHANNEL: Final = "bandstand_budgets"
 WAITING_PAYLOAD: Final = "waiting"
 EXHAUSTED_PAYLOAD: Final = "exhausted"

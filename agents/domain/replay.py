@@ -133,8 +133,8 @@ def _handoff_requested(snapshot: Snapshot, _turn: Turn | None, data: Data) -> No
 
 
 def _handoff_opened(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
-    before = snapshot["handoff"] or {"reason": data["reason"], "by": data["by"], "on_duty": None}
-    snapshot["handoff"] = {**before, "state": HandoffState.OPEN.value, "assignee": data["assignee"]}
+    previous = snapshot["handoff"] or {"reason": data["reason"], "by": data["by"], "on_duty": None}
+    snapshot["handoff"] = {**previous, "state": HandoffState.OPEN.value, "assignee": data["assignee"]}
 
 
 def _handoff_ended(snapshot: Snapshot, _turn: Turn | None, _data: Data) -> None:

@@ -74,7 +74,7 @@ class StepRecord:
         return self.status is StepStatus.INTENT
 
     @property
-    def asks(self) -> bool:
+    def needs_approval(self) -> bool:
         """Whether this call needs a person's approval: its release says so, and no pass lets it through."""
         return self.right is not None and self.right["decision"] == ToolRight.ASK and "pass" not in self.right
 

@@ -136,7 +136,7 @@ def _judge_sources(
     tool_schema: Mapping[str, Any],
     max_values: int,
 ) -> Iterator[tuple[ToolRight, RightReason]]:
-    if not low_trust or not rule.minds_sources:
+    if not low_trust or not rule.checks_sources:
         return
     where = _join([source.text for source in low_trust])
     if count_values(arguments) > max_values:

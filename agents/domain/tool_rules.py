@@ -38,7 +38,7 @@ class Untrusted(StrEnum):
         return ToolRight.ALLOW if self is Untrusted.ANY else ToolRight(self.value)
 
 
-class Misfit(StrEnum):
+class MismatchAction(StrEnum):
     """What happens to a call whose arguments do not fit the schema of its rule."""
 
     ASK = "ask"
@@ -61,14 +61,14 @@ class ToolRule:
 
     right: ToolRight = ToolRight.ALLOW
     schema: Mapping[str, Any] | None = None
-    otherwise: Misfit = Misfit.DENY
+    otherwise: MismatchAction = MismatchAction.DENY
     untrusted: Untrusted = Untrusted.ANY
     untrusted_arguments: Mapping[str, Untrusted] = field(default_factory=dict)
     decided_by: Decider = Decider.USER
     approval_hours: int = DEFAULT_APPROVAL_HOURS
 
     @property
-    def minds_sources(self) -> bool:
+    def checks_sources(self) -> bool:
         """Whether it matters where values come from."""
         return any(one is not Untrusted.ANY for one in (self.untrusted, *self.untrusted_arguments.values()))
 
@@ -112,7 +112,7 @@ def parse_rule(value: Any, pointer: str) -> ToolRule:
     return ToolRule(
         right=_choice(ToolRight, value, "right", _DEFAULT.right, pointer),
         schema=schema,
-        otherwise=_choice(Misfit, value, "otherwise", _DEFAULT.otherwise, pointer),
+        otherwise=_choice(MismatchAction, value, "otherwise", _DEFAULT.otherwise, pointer),
         untrusted=_choice(Untrusted, value, "untrusted", _DEFAULT.untrusted, pointer),
         untrusted_arguments=_parse_arguments(value.get("untrusted_arguments", {}), f"{pointer}/untrusted_arguments"),
         decided_by=_choice(Decider, value, "decided_by", _DEFAULT.decided_by, pointer),
@@ -139,14 +139,14 @@ def rule_lines(tool: str, rule: ToolRule) -> list[str]:
         lines.append(f"{tool}: calls with values from untrusted sources are {_PASSIVE[rule.untrusted.right]}")
     for name, untrusted in sorted(rule.untrusted_arguments.items()):
         lines.append(f"{tool}: calls with an untrusted {name} are {_PASSIVE[untrusted.right]}")
-    if may_ask(rule):
+    if may_need_approval(rule):
         who = "an operator" if rule.decided_by is Decider.OPERATOR else "the user"
         hours = "1 hour" if rule.approval_hours == 1 else f"{rule.approval_hours} hours"
         lines.append(f"{tool}: {who} decides within {hours}")
     return lines
 
 
-def may_ask(rule: ToolRule) -> bool:
+def may_need_approval(rule: ToolRule) -> bool:
     """Whether a call can need somebody's approval by `rule`."""
     if rule.right is ToolRight.DENY:
         return False
@@ -154,7 +154,7 @@ def may_ask(rule: ToolRule) -> bool:
     return (
         rule.right is ToolRight.ASK
         or Untrusted.ASK in untrusted
-        or (rule.schema is not None and rule.otherwise is Misfit.ASK)
+        or (rule.schema is not None and rule.otherwise is MismatchAction.ASK)
     )
 
 

@@ -50,10 +50,10 @@ class VerbatimTexts:
         if not value.strip():
             return False
         if any(map(_is_separator, value)):
-            return any(self._stands_in(index, value) for index in range(len(self._texts)))
+            return any(self._occurs_in(index, value) for index in range(len(self._texts)))
         return value in self._read_words()
 
-    def _stands_in(self, index: int, value: str) -> bool:
+    def _occurs_in(self, index: int, value: str) -> bool:
         text = self._texts[index]
         start = text.find(value)
         if start >= 0 and index not in self._edges:

@@ -45,7 +45,7 @@ class CallApprovals:
 
     def requests(self, steps: Sequence[StepRecord]) -> list[NewApproval]:
         """What is to be stored of those of these calls that ask."""
-        return [self._request(step) for step in steps if step.asks]
+        return [self._request(step) for step in steps if step.needs_approval]
 
     def _request(self, step: StepRecord) -> NewApproval:
         rule = self._rights.rule_of(step.name)
@@ -60,17 +60,17 @@ class CallApprovals:
             hours=rule.approval_hours,
         )
 
-    async def sort(self, asking: Sequence[StepRecord]) -> Decided:
+    async def sort(self, calls: Sequence[StepRecord]) -> Decided:
         """What has become of open calls that ask. Those that may run now are marked as used, once, before this
         returns; no statement runs where nothing asks. Raises `LostTurn` and database errors."""
         decided = Decided()
-        if not asking:
+        if not calls:
             return decided
-        stored = await run_shielded(read_approvals, self._claim, [call.number for call in asking])
+        stored = await run_shielded(read_approvals, self._claim, [call.number for call in calls])
         approved = [step for step, one in stored.items() if one.state is ApprovalState.APPROVED and not one.is_used]
         used = await run_shielded(use_approvals, self._claim, approved) if approved else set()
         decided.unused = used
-        for call in asking:
+        for call in calls:
             one = stored.get(call.number)
             if one is not None and one.state is ApprovalState.PENDING:
                 decided.pending.append(call)

@@ -35,8 +35,8 @@ class CallRights:
         rules = [self.rule_of(call.name) for call in calls]
         if all(rule is None for rule in rules):
             return [None for _ in rules]
-        minds_sources = any(rule is not None and rule.minds_sources for rule in rules)
-        sources = self._read_sources() if minds_sources else PromptSources()
+        checks_sources = any(rule is not None and rule.checks_sources for rule in rules)
+        sources = self._read_sources() if checks_sources else PromptSources()
         # A model chooses how much there is to judge: it is bounded, and still no work for the event loop.
         return await asyncio.to_thread(self._judge_all, list(zip(calls, rules, strict=True)), sources)
 
@@ -60,7 +60,7 @@ class CallRights:
     ) -> list[RightDecision | None]:
         texts = VerbatimTexts([self._context.release.instructions, *sources.person_texts])
         decisions: list[RightDecision | None] = []
-        left = MAX_BATCH_VALUES
+        remaining = MAX_BATCH_VALUES
         for call, rule in calls:
             if rule is None:
                 decisions.append(None)
@@ -72,9 +72,9 @@ class CallRights:
                 sources.low_trust,
                 texts,
                 tool_schema=specs[0].parameters if specs else {},
-                max_values=min(left, MAX_VALUES),
+                max_values=min(remaining, MAX_VALUES),
             )
-            left = max(0, left - decision.values)
+            remaining = max(0, remaining - decision.values)
             decisions.append(decision)
         return decisions
 

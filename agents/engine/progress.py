@@ -229,7 +229,7 @@ class TurnProgress:
         self._steps.extend(steps)
         return steps
 
-    def let_pass(self, passes: Mapping[int, str]) -> None:
+    def apply_passes(self, passes: Mapping[int, str]) -> None:
         """Note that an owner's passes, by the numbers of open calls, let these run without a person's approval."""
         for number, pass_id in passes.items():
             step = self._steps[number - 1]

@@ -17,7 +17,7 @@ from agents.engine.context import TurnContext
 from agents.engine.ports import ToolRunner
 from agents.engine.progress import LimitReached, TurnProgress, step_intent
 from agents.engine.shielded import run_shielded
-from agents.journal.approval_writes import advance_asking
+from agents.journal.approval_writes import advance_with_approvals
 from agents.journal.fenced_writes import NewEvent, StepOutcome, advance, reopen
 from agents.llm.interface import ToolCall
 from foundation.storable_text import storable_text
@@ -68,14 +68,14 @@ class ToolCalls:
         approvals = self._approvals.requests(steps)
         if approvals:
             passes = await run_shielded(
-                advance_asking,
+                advance_with_approvals,
                 self._claim,
                 approvals=approvals,
                 outcomes=[outcome],
                 intents=intents,
                 events=events,
             )
-            self._progress.let_pass(passes)
+            self._progress.apply_passes(passes)
         else:
             await run_shielded(advance, self._claim, outcomes=[outcome], intents=intents, events=events)
         self._never_run = {call.number for call in steps}
@@ -88,15 +88,18 @@ class ToolCalls:
         errors, and `Park` when some calls must wait and the others have ended.
         """
         await self._enter_alone()
-        ready, asking = [call for call in calls if not call.asks], [call for call in calls if call.asks]
+        ready, waiting = (
+            [call for call in calls if not call.needs_approval],
+            [call for call in calls if call.needs_approval],
+        )
         waits: list[Park] = []
         try:
             # Once more after each round: people decide while others run.
-            while ready or asking:
-                decided = await self._approvals.sort(asking)
+            while ready or waiting:
+                decided = await self._approvals.sort(waiting)
                 self._never_run |= decided.unused
                 self._opened |= decided.unused
-                asking = decided.pending
+                waiting = decided.pending
                 ready += decided.calls
                 if not ready and decided.until is not None:
                     waits.append(Park(decided.until, WaitReason.APPROVAL))
@@ -142,11 +145,11 @@ class ToolCalls:
         if call.idempotent or call.number in self._never_run:
             return True
         # Whether one that asks has run depends on its approval: see `never_run`.
-        return not call.asks and self._rights.refusal(call) is not None
+        return not call.needs_approval and self._rights.refusal(call) is not None
 
     def _refusal(self, call: StepRecord) -> str | None:
         """What the model reads in place of a result of a call that must not run; None where it may."""
-        return self._approvals.refusal(call) if call.asks else self._rights.refusal(call)
+        return self._approvals.refusal(call) if call.needs_approval else self._rights.refusal(call)
 
     def abandon(self, call: StepRecord, error_class: ErrorClass) -> StepOutcome:
         """The outcome of an open call of a turn that ends. Whether it took effect is unknown, unless it never ran or is

@@ -286,7 +286,7 @@ class TurnRun:
                 **(model_error.log_fields if model_error else {}),
             )
         fallback = Fallback.ERROR_RESPONSE if model_error and falls_back(model_error.error_class) else ""
-        asking = any(step.asks for step in self._progress.open_steps)
+        with_approvals = any(step.needs_approval for step in self._progress.open_steps)
         abandoned = [self._abandon(step, error_class or ErrorClass.CANCELLED) for step in self._progress.open_steps]
         usage = self._progress.usage
         end = TurnEnd(
@@ -312,7 +312,7 @@ class TurnRun:
             end,
             outcomes=[*outcomes, *abandoned],
             events=[*self._progress.take_events(), *events, *unsent],
-            asking=asking,
+            with_approvals=with_approvals,
         )
 
     def _has_rules(self, error_class: ErrorClass | None = None) -> bool:

@@ -56,7 +56,7 @@ class NewApproval:
     id: UUID = field(default_factory=new_id)
 
 
-def advance_asking(
+def advance_with_approvals(
     claim: Claim,
     *,
     approvals: Sequence[NewApproval],
@@ -81,7 +81,7 @@ def advance_asking(
     ]
     params = advance_params(claim, outcomes, intents, events)
     count = len(events) + len(approvals)
-    if not fetch(sql.ADVANCE_ASKING, params | {"count": count, "approvals": dump_json(approvals)}):
+    if not fetch(sql.ADVANCE_WITH_APPROVALS, params | {"count": count, "approvals": dump_json(approvals)}):
         raise LostTurn
     return passes
 

@@ -240,15 +240,15 @@ def finish(
     *,
     outcomes: Sequence[StepOutcome] = (),
     events: Sequence[NewEvent] = (),
-    asking: bool = False,
+    with_approvals: bool = False,
 ) -> FinishedTurn:
     """Commit the last outcomes, the last deltas, the answer and the terminal state together, and the request for a
     person, if the turn makes one. Raises `LostTurn`.
 
-    `asking`: calls of the turn may still wait for a person, which ends, too.
+    `with_approvals`: calls of the turn may still wait for a person, which ends, too.
     """
     if not (end.handoff_reason or end.has_rules):
-        return _finish(claim, end, outcomes, events, asking=asking)
+        return _finish(claim, end, outcomes, events, with_approvals=with_approvals)
     with transaction.atomic():
         session, turn = lock_owned(claim)
         if end.handoff_reason:
@@ -256,7 +256,7 @@ def finish(
         if end.has_rules and turn.status != TurnStatus.CANCELLING:
             apply_turn_rules_locked(session, turn, end.status)
         # Its fence and its seq are those of the locked row, so the request stands in the log before the turn's end.
-        return _finish(claim, end, outcomes, events, asking=asking)
+        return _finish(claim, end, outcomes, events, with_approvals=with_approvals)
 
 
 def lock_owned(claim: Claim) -> tuple[AgentSession, Turn]:
@@ -271,7 +271,7 @@ def lock_owned(claim: Claim) -> tuple[AgentSession, Turn]:
 
 
 def _finish(
-    claim: Claim, end: TurnEnd, outcomes: Sequence[StepOutcome], events: Sequence[NewEvent], *, asking: bool
+    claim: Claim, end: TurnEnd, outcomes: Sequence[StepOutcome], events: Sequence[NewEvent], *, with_approvals: bool
 ) -> FinishedTurn:
     marks: dict[str, Any] = {}
     if end.fallback or end.prompt_hash:
@@ -281,7 +281,7 @@ def _finish(
             "error_retry_at": end.error_retry_at,
         }
     rows = fetch(
-        sql.FINISHES[bool(marks), asking],
+        sql.FINISHES[bool(marks), with_approvals],
         fence_params(claim, events)
         | marks
         | {

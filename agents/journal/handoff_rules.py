@@ -31,7 +31,7 @@ def apply_turn_rules_locked(session: AgentSession, turn: Turn, status: TurnStatu
     """Ask for a person if the release has a rule for how `turn` went, which ends with `status` in this transaction."""
     settings = handoff_settings(session)
     limit = settings.failed_turns
-    if limit is not None and status in _WITHOUT_ANSWER and _have_failed(session, turn, limit - 1):
+    if limit is not None and status in _WITHOUT_ANSWER and _all_unanswered(session, turn, limit - 1):
         _request_locked(session, FAILED_TURNS, turn)
     elif settings.refused_call and _has_refused_call(turn):
         _request_locked(session, REFUSED_CALL, turn)
@@ -52,7 +52,7 @@ def _request_locked(session: AgentSession, reason: str, turn: Turn | None = None
     request_handoff_locked(session, by=HandoffSource.RULE, reason=reason, turn=turn)
 
 
-def _have_failed(session: AgentSession, turn: Turn, count: int) -> bool:
+def _all_unanswered(session: AgentSession, turn: Turn, count: int) -> bool:
     """Whether the last `count` turns before `turn` that were not stopped have no answer. Those before the last handoff
     do not count: what was wrong then has been dealt with."""
     rows = Turn.objects.filter(agent_session=session, finished_at__isnull=False).exclude(pk=turn.pk)

@@ -87,7 +87,7 @@ def take_control_locked(session: AgentSession, *, user: User) -> Handoff:
     if session.controller == _HUMAN and (handoff.state, handoff.assignee_id) == (HandoffState.OPEN, user.pk):
         return handoff
     # A message that was left for people waits as long as it takes, also for whoever has seen it.
-    was_left = handoff.state == HandoffState.PENDING and handoff.last_user_message_at is not None
+    has_message = handoff.state == HandoffState.PENDING and handoff.last_user_message_at is not None
     changes: list[tuple[str, Mapping[str, Any]]] = []
     if session.controller != _HUMAN:
         if _end_turns_locked(session):
@@ -101,7 +101,7 @@ def take_control_locked(session: AgentSession, *, user: User) -> Handoff:
     handoff.assignee = user
     handoff.opened_at = handoff.opened_at or at
     handoff.snoozed_at = handoff.snoozed_until = None
-    handoff.due_at = _queue_end(session, at) if is_waiting(handoff) and not was_left else None
+    handoff.due_at = _queue_end(session, at) if is_waiting(handoff) and not has_message else None
     handoff.save()
     append_locked(session, [(EventType.HANDOFF_OPENED, _opened(handoff)), *changes])
     return handoff
@@ -126,12 +126,12 @@ def give_back_locked(
     handoff.resolved_at = database_now()
     handoff.due_at = handoff.snoozed_at = handoff.snoozed_until = None
     handoff.save(update_fields=["state", "outcome", "resolved_at", "due_at", "snoozed_at", "snoozed_until"])
-    ended: HandoffReturned | HandoffResolved = {"reason": outcome.value, "by": by.value}
+    data: HandoffReturned | HandoffResolved = {"reason": outcome.value, "by": by.value}
     if user is not None:
-        ended["assignee"] = person_name(user) or ""
+        data["assignee"] = person_name(user) or ""
     is_done = outcome is HandoffOutcome.RESOLVED
     event = EventType.HANDOFF_RESOLVED if is_done else EventType.HANDOFF_RETURNED
-    events: list[tuple[str, Mapping[str, Any]]] = [(event, ended)]
+    events: list[tuple[str, Mapping[str, Any]]] = [(event, data)]
     if session.controller == _HUMAN:
         session.controller = AgentSession.Controller.AGENT
         session.save(update_fields=["controller"])
@@ -179,8 +179,8 @@ def _show(session: AgentSession, handoff: Handoff, at: datetime) -> None:
     handoff.state = (HandoffState.OPEN if is_human else HandoffState.PENDING).value
     handoff.snoozed_at = handoff.snoozed_until = None
     # While the agent answers, only a message that was left for people waits for their words, and as long as it takes.
-    was_left = not is_human and handoff.last_user_message_at is not None
-    handoff.due_at = _queue_end(session, at) if is_waiting(handoff) and not was_left else None
+    has_message = not is_human and handoff.last_user_message_at is not None
+    handoff.due_at = _queue_end(session, at) if is_waiting(handoff) and not has_message else None
 
 
 def _queue_end(session: AgentSession, at: datetime) -> datetime:

@@ -293,8 +293,8 @@ def end_locked(
     if error_class is not None:
         turn.error_class, turn.error_id = error_class.value, new_id()
         turn.error_detail = error_detail or error_class.failure.user_message
-    usage, has_asked = _sum_steps(turn)
-    if has_asked:
+    usage, has_approvals = _sum_steps(turn)
+    if has_approvals:
         # The event of the end says it: nobody can decide about a turn that is over.
         pending = Approval.objects.filter(turn=turn, state=ApprovalState.PENDING)
         pending.update(state=ApprovalState.CANCELLED, decided_at=finished_at)

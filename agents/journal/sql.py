@@ -271,7 +271,7 @@ WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress
 
 # The same where calls of tools wait for a person: what is stored of each commits with its intent. The events of the
 # approvals come last, with the ends that the database's clock says.
-ADVANCE_ASKING = f"""
+ADVANCE_WITH_APPROVALS = f"""
 WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress AS (
     UPDATE agents_turn t SET attempts_without_progress = 0
     FROM s WHERE t.id = %(turn)s AND t.attempts_without_progress > 0 AND %(progress)s
@@ -390,9 +390,11 @@ _CANCEL_APPROVALS = """, cancelled AS (
 # The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot
 # become "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no
 # text.
-def _finish(*, asking: bool = False, columns: str = "", if_cancelled: str = "%(end_data)s::jsonb - 'error'") -> str:
+def _finish(
+    *, with_approvals: bool = False, columns: str = "", if_cancelled: str = "%(end_data)s::jsonb - 'error'"
+) -> str:
     """The statement with more assignments to the turn's `columns`, and the event's data of a turn that was to fail and
-    was cancelled. `asking`: calls of it still wait for a person, which ends with it."""
+    was cancelled. `with_approvals`: calls of it still wait for a person, which ends with it."""
     return f"""
 WITH s AS (
     UPDATE agents_agentsession s
@@ -415,7 +417,7 @@ WITH s AS (
         cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric{columns}
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
-){_CANCEL_APPROVALS if asking else ""}, m AS (
+){_CANCEL_APPROVALS if with_approvals else ""}, m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, provider_extras, turn_id, parent_id,
                                 partial, supplied_by_client, created_at)
     SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(provider_extras)s::jsonb, %(turn)s,
@@ -454,8 +456,8 @@ FINISH_MARKED = _finish(**_MARKED)
 FINISHES = {
     (False, False): FINISH,
     (True, False): FINISH_MARKED,
-    (False, True): _finish(asking=True),
-    (True, True): _finish(asking=True, **_MARKED),
+    (False, True): _finish(with_approvals=True),
+    (True, True): _finish(with_approvals=True, **_MARKED),
 }
 # A person's newest complete answer to the same request of the same release, unless the person did not like it.
 CACHED_ANSWER = """

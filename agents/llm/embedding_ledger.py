@@ -6,7 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
+from uuid import UUID
 
 import structlog
 
@@ -31,13 +32,35 @@ _RECHECK_SECONDS: Final = 1.0
 NO_USER: Final = 0
 
 
-class EmbeddingLedger:
-    """An `EmbeddingBudget` on the ledger. `open_prices` is called where a budget applies, and must know what owners
-    have entered. `index` knows whose calls draw on a budget; a process without one looks each second whether there is
-    any."""
+class CountUsage(Protocol):
+    """Adds a call to what is used of the day; None for what is unknown."""
 
-    def __init__(self, open_prices: Callable[[], Prices], *, index: BudgetIndex | None = None) -> None:
+    def __call__(
+        self,
+        *,
+        user_id: int,
+        agent_id: UUID | None,
+        purpose: str,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        cost_usd: Decimal | None,
+    ) -> None: ...
+
+
+class EmbeddingLedger:
+    """An `EmbeddingBudget` on the ledger. `open_prices` returns prices that know what owners have entered.
+    `count_usage` adds each call to what is used of the day, whether or not a budget applies. `index` knows whose calls
+    draw on a budget; a process without one looks each second whether there is any."""
+
+    def __init__(
+        self,
+        open_prices: Callable[[], Prices],
+        *,
+        count_usage: CountUsage | None = None,
+        index: BudgetIndex | None = None,
+    ) -> None:
         self._open_prices = open_prices
+        self._count_usage = count_usage
         self._index = index
         self._unlimited_until = 0.0
 
@@ -50,7 +73,7 @@ class EmbeddingLedger:
         priced = self._open_prices().find(provider=provider, model=model, has_output=False)
         requests = [
             BudgetRequest(
-                user_id=NO_USER if payer.user_id is None else payer.user_id,
+                user_id=_user_id(payer),
                 agent_id=payer.agent_id,
                 route=route,
                 price=priced[1].call_price() if priced else None,
@@ -74,12 +97,22 @@ class EmbeddingLedger:
 
     def report(self, reservation: EmbeddingReservation, tokens: int | None) -> None:
         """See `EmbeddingBudget`. What cannot be reported counts whole, by and by."""
-        if not reservation.ids:
+        if not reservation.ids and (self._count_usage is None or tokens == 0):
             return
         try:
             for payer, usage, usd in self._price(reservation, tokens):
+                used = usage.input_tokens if usage else None
                 if (reservation_id := reservation.ids.get(payer)) is not None:
-                    report_usage(reservation_id, usd=usd, tokens=usage.input_tokens if usage else None)
+                    report_usage(reservation_id, usd=usd, tokens=used)
+                if self._count_usage is not None and used != 0:
+                    self._count_usage(
+                        user_id=_user_id(payer),
+                        agent_id=payer.agent_id,
+                        purpose=PURPOSE,
+                        input_tokens=used,
+                        output_tokens=0,
+                        cost_usd=usd,
+                    )
         except DATABASE_FAULTS as error:
             log.warning("embeddings.not_reported", error=str(error)[:200])
 
@@ -98,14 +131,17 @@ class EmbeddingLedger:
 
     def _applies(self, payer: EmbeddingPayer) -> bool:
         if self._index is not None:
-            user_id = NO_USER if payer.user_id is None else payer.user_id
-            return self._index.applies(user_id=user_id, agent_id=payer.agent_id)
+            return self._index.applies(user_id=_user_id(payer), agent_id=payer.agent_id)
         if time.monotonic() < self._unlimited_until:
             return False
         if Budget.objects.exists():
             return True
         self._unlimited_until = time.monotonic() + _RECHECK_SECONDS
         return False
+
+
+def _user_id(payer: EmbeddingPayer) -> int:
+    return NO_USER if payer.user_id is None else payer.user_id
 
 
 def _split(tokens: int, sizes: Mapping[EmbeddingPayer, int]) -> dict[EmbeddingPayer, int]:

@@ -10,12 +10,13 @@ from agents.domain.budgets import FREE_CALL, CallPrice
 from agents.domain.usage import FREE, costs_nothing
 from agents.llm.dialect_settings import Dialects
 from agents.llm.errors import BadModelRequest
+from agents.llm.installation_prices import open_prices
 from agents.llm.interface import LLM, Deadlines, Usage
-from agents.llm.model_catalog import Prices, Rates
+from agents.llm.model_catalog import Rates
 from agents.llm.offline import OfflineModel
-from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
+from agents.llm.openai import OpenAIConfig, OpenAIModel
 from agents.llm.pydantic_ai import VendorConfig, VendorModel
-from agents.llm.routes import OFFLINE, OPENAI, VENDORS, route_error
+from agents.llm.routes import OFFLINE, OPENAI, OPENAI_BASE_URL, route_error
 from agents.llm.stored_prices import StoredPrices
 from foundation.http import GuardedClient, allowed_origin
 
@@ -36,21 +37,12 @@ class GatewayConfig:
 
     def identities(self) -> dict[str, str]:
         """By provider, what makes its credential another one: address and key. Secret."""
-        openai = f"{self.openai_base_url or DEFAULT_BASE_URL}\n{self.openai_api_key or ''}"
+        openai = f"{self.openai_base_url or OPENAI_BASE_URL}\n{self.openai_api_key or ''}"
         vendors = {
             vendor.provider: "\n".join((vendor.base_url or "", vendor.region or "", vendor.api_key or ""))
             for vendor in self.vendors
         }
         return {OPENAI: openai, **vendors}
-
-
-def open_prices(
-    openai_base_url: str | None, overrides: Mapping[str, Rates], stored: StoredPrices | None = None
-) -> Prices:
-    """What models cost, without the models; see `Prices`."""
-    listed = {name: vendor.listed for name, vendor in VENDORS.items()}
-    providers = {OPENAI: openai_base_url or DEFAULT_BASE_URL, **listed}
-    return Prices(providers=providers, overrides=overrides, stored=stored)
 
 
 class Gateway:
@@ -68,7 +60,7 @@ class Gateway:
 
         Raises `AddressRefused` for a base URL that is not a plain http(s) address.
         """
-        base_url = config.openai_base_url or DEFAULT_BASE_URL
+        base_url = config.openai_base_url or OPENAI_BASE_URL
         self._client = client or GuardedClient(allow_origins=frozenset({allowed_origin(base_url)}))
         self._owns_client = client is None
         self._dialects = config.dialects

@@ -48,6 +48,11 @@ class Rates:
     output: Decimal
     request: Decimal = Decimal(0)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether calls cost nothing."""
+        return not (self.input or self.cached or self.cache_write or self.output or self.request)
+
     def call_price(self) -> CallPrice:
         """What bounds the cost of a call: by the dearest kind of input."""
         return CallPrice(max(self.input, self.cached, self.cache_write), self.output, self.request)

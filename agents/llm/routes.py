@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 
-from agents.domain.usage import costs_nothing
-
 OFFLINE = "offline"
 OPENAI = "openai"
+OPENAI_BASE_URL = "https://api.openai.com/v1"
 HOW_TO_INSTALL = "start with `make run VENDORS=1`, or install requirements-vendors.lock"
 
 
@@ -45,14 +43,6 @@ def route_error(route: str) -> str | None:
     if provider in VENDORS and not is_installed(provider):
         return f"The libraries for {provider}: routes are not installed: {HOW_TO_INSTALL}."
     return None
-
-
-def may_be_free(route: str, *, free_routes: AbstractSet[str]) -> bool:
-    """Whether calls of `route` may cost nothing, as far as its name says it; `free_routes` are those whose price is set
-    to nothing, `provider:*` for all of a provider."""
-    provider, _, model = route.partition(":")
-    # OpenRouter names the free versions of models so.
-    return costs_nothing(route) or model.endswith(":free") or not free_routes.isdisjoint({route, f"{provider}:*"})
 
 
 def supports_json_format(route: str, *, tools: bool) -> bool:

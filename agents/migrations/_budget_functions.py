@@ -28,7 +28,7 @@ DECLARE
     b record;
     w record;
     results jsonb := '[]';
-    wakes jsonb := '[]';
+    wakes jsonb;
     drawn jsonb;
     overdrawn bigint;
     touched bigint[];
@@ -55,7 +55,7 @@ DECLARE
     new_id bigint;
     new_status text;
     is_waiting bool := false;
-    is_exhausted bool;
+    exhaustion_changed bool;
 BEGIN
     PERFORM pg_advisory_xact_lock(7088947288457871372);
     at := clock_timestamp();
@@ -147,9 +147,10 @@ BEGIN
            EXISTS (SELECT FROM changed c JOIN agents_budget g ON g.id = c.budget_id
                    CROSS JOIN LATERAL (
                        SELECT CASE WHEN g.override_until > at THEN g.override_amount ELSE g.amount END AS amount) a
-                   WHERE c.spent >= a.amount AND c.spent - c.added < a.amount)
-    INTO overdrawn, touched, is_exhausted;
-    IF is_exhausted THEN
+                   -- Or is not any more, since what counted whole was corrected.
+                   WHERE (c.spent >= a.amount) <> (c.spent - c.added >= a.amount))
+    INTO overdrawn, touched, exhaustion_changed;
+    IF exhaustion_changed THEN
         PERFORM pg_notify('bandstand_budgets', 'exhausted');
     END IF;
 
@@ -290,23 +291,20 @@ BEGIN
             touched := touched || item.held_windows;
         END IF;
 
-        IF reason IS NOT NULL THEN
-            DELETE FROM agents_budgetreservation r WHERE r.id = item.held_id;
+        IF reason IS NOT NULL OR window_ids = '{}' THEN
             IF item.n IS NULL THEN
-                -- It asks again when it is awake, and hears why.
-                wakes := wakes || jsonb_build_array(jsonb_build_array(
-                    item.request ->> 'session', item.request ->> 'turn'));
-            ELSE
+                -- It asks again when it is awake, and hears why. Until then it is granted nothing, so that each pass
+                -- wakes it: whoever reads of it first may be killed before it does so.
+                UPDATE agents_budgetreservation r
+                SET status = 'granted', windows = '{}',
+                    expires_at = at + (item.request ->> 'lease_seconds')::float8 * interval '1 second'
+                WHERE r.id = item.held_id;
+                CONTINUE;
+            END IF;
+            DELETE FROM agents_budgetreservation r WHERE r.id = item.held_id;
+            IF reason IS NOT NULL THEN
                 results := results || jsonb_build_object(
                     'n', item.n, 'status', 'refused', 'reason', reason, 'budget', failing, 'resets_at', fails_until);
-            END IF;
-            CONTINUE;
-        END IF;
-        IF window_ids = '{}' THEN
-            DELETE FROM agents_budgetreservation r WHERE r.id = item.held_id;
-            IF item.n IS NULL THEN
-                wakes := wakes || jsonb_build_array(jsonb_build_array(
-                    item.request ->> 'session', item.request ->> 'turn'));
             ELSE
                 results := results || jsonb_build_object('n', item.n, 'status', 'unlimited', 'output_tokens', most);
             END IF;
@@ -361,8 +359,7 @@ BEGIN
         END IF;
     END LOOP;
 
-    SELECT wakes || coalesce(jsonb_agg(jsonb_build_array(t.agent_session_id, t.id) ORDER BY r.id), '[]')
-    INTO wakes
+    SELECT coalesce(jsonb_agg(jsonb_build_array(t.agent_session_id, t.id) ORDER BY r.id), '[]') INTO wakes
     FROM agents_budgetreservation r JOIN agents_turn t ON t.id = r.turn_id
     WHERE r.status = 'granted' AND t.status = 'waiting' AND t.wait_reason = 'budget';
     RETURN jsonb_build_object(

@@ -97,9 +97,15 @@ class Budget(models.Model):
     def __str__(self) -> str:
         return f"{self.unit} per {self.period} for {self.subject}"
 
+    def describe_subject(self) -> str:
+        """Whom it is for: "user ada", "each user"."""
+        target = self.user or self.group or self.agent or self.api_key
+        label = BudgetSubject(self.subject).label
+        return label if target is None else f"{label} {target}"
+
     def audit_name(self) -> str:
-        """What it is for."""
-        return str(self)
+        """What it limits, and for whom."""
+        return f"{self.unit} per {self.period} for {self.describe_subject()}"
 
 
 class BudgetWindow(models.Model):
@@ -248,6 +254,10 @@ class BudgetDifference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.actual:f} {self.unit} booked, {self.expected:f} expected"
+
+    def audit_name(self) -> str:
+        """What differs."""
+        return str(self)
 
 
 class TokenRatio(models.Model):

@@ -59,6 +59,7 @@ def declare() -> None:
                 VIEW_HANDOFF,
                 "agents.view_approvalpass",
                 VIEW_BUDGET,
+                "agents.view_budgetdifference",
                 "agents.view_budgetreservation",
                 "agents.view_budgetwindow",
                 "agents.view_modelprice",

@@ -68,7 +68,7 @@ _SELF_GUARDED: Final = frozenset({"remember"})
 
 
 def _is_unguarded(rule: ToolRule | None) -> bool:
-    return rule is None or (rule.right is ToolRight.ALLOW and not rule.minds_sources)
+    return rule is None or (rule.right is ToolRight.ALLOW and not rule.checks_sources)
 
 
 @cache

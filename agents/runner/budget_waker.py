@@ -35,7 +35,7 @@ def settle_budgets(runner_id: UUID) -> int:
 def settle_open_reservations() -> int:
     """Settle what has an outcome and wake turns that have their money, whoever else does; return how many were
     woken."""
-    return wake_for_budget(settle_and_reserve().wake) if _has_open() else 0
+    return wake_for_budget(settle_and_reserve(is_full=True).wake) if _has_open() else 0
 
 
 def _has_open() -> bool:

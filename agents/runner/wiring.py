@@ -15,6 +15,7 @@ from agents.domain.fallback import Policy
 from agents.domain.retry_adaptation import RetryAdaptation
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
+from agents.journal.usage_rollups import count_usage_of_call
 from agents.llm.embedding_ledger import EmbeddingLedger
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.stored_prices import StoredPrices
@@ -93,7 +94,9 @@ async def open_services(
             retry_adaptation=RetryAdaptation(is_on=adapts),
             memories=arecall,
         )
-        with use_embedding_budget(EmbeddingLedger(lambda: gateway.prices, index=index)):
+        with use_embedding_budget(
+            EmbeddingLedger(lambda: gateway.prices, count_usage=count_usage_of_call, index=index)
+        ):
             yield services, routes, (routes, index, prices)
     finally:
         await budgets.aclose()

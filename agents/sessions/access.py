@@ -48,15 +48,15 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
     """A turn of one of the actor's sessions, with that session, with `position`: the number of open turns of the
-    session before it, with `asks`: see `ASKS`, and with `calls`: see `MODEL_CALLS`. Raises `NotFound`, `Forbidden`,
-    `Unauthenticated`."""
+    session before it, with `needs_approval`: see `NEEDS_APPROVAL`, and with `calls`: see `MODEL_CALLS`. Raises
+    `NotFound`, `Forbidden`, `Unauthenticated`."""
     user_id = _require_reader(actor)
     turn = (
         Turn.objects.filter(
             visible_agent_filter(user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=user_id
         )
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
-        .annotate(position=_POSITION, asks=ASKS, calls=MODEL_CALLS)
+        .annotate(position=_POSITION, needs_approval=NEEDS_APPROVAL, calls=MODEL_CALLS)
         .first()
     )
     if turn is None:
@@ -114,7 +114,7 @@ MODEL_CALLS = ArraySubquery(
 )
 
 # Whether calls of a turn wait for a person.
-ASKS = Exists(Approval.objects.filter(turn=OuterRef("pk"), state=ApprovalState.PENDING))
+NEEDS_APPROVAL = Exists(Approval.objects.filter(turn=OuterRef("pk"), state=ApprovalState.PENDING))
 
 _OPEN = Turn.objects.filter(agent_session=OuterRef("agent_session"), finished_at__isnull=True)
 _POSITION = Coalesce(

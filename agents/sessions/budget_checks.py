@@ -12,10 +12,13 @@ from typing import Any
 from django.conf import settings
 
 from agents.budgets.exhausted_budgets import ExhaustedBudget, exhausted_budgets
-from agents.domain.budgets import BudgetUnit, describe_exhausted
+from agents.domain.budgets import FREE_CALL, BudgetUnit, describe_exhausted
 from agents.domain.configuration import AgentConfiguration
+from agents.domain.usage import costs_nothing
 from agents.journal.admission import NewTurn
-from agents.llm.routes import may_be_free
+from agents.llm.gateway import GatewayConfig, open_prices
+from agents.llm.model_catalog import Prices
+from agents.llm.stored_prices import StoredPrices
 from agents.models import AgentSession
 from agents.sessions.errors import BudgetExhausted
 from foundation.clock import now
@@ -23,7 +26,7 @@ from foundation.clock import now
 
 def find_exhausted_budget(new: NewTurn) -> ExhaustedBudget | None:
     """The budget that leaves nothing for the answer to `new`, of several the one that begins anew last; None where
-    something can answer. One query if a budget is used up that may concern it."""
+    something can answer. At most two queries if a budget is used up that may concern it, else none."""
     budgets = exhausted_budgets.find(user_id=new.user_id, key_id=new.api_key_id, at=now())
     if not budgets:
         return None
@@ -52,9 +55,24 @@ def _find_decisive(budgets: Sequence[ExhaustedBudget], configuration: Any) -> Ex
     if not budgets or release.fallbacks.order:
         # Something else than a model may stand in for the answer.
         return None
-    free_routes = {
-        route for route, rates in settings.BANDSTAND.prices.items() if not (rates.input or rates.output or rates.cached)
-    }
-    if any(may_be_free(route, free_routes=free_routes) for route in release.model_chain):
+    dollars = [budget for budget in budgets if budget.unit is BudgetUnit.USD]
+    if dollars and _has_free_route(release.model_chain):
         budgets = [budget for budget in budgets if budget.unit is BudgetUnit.TOKENS]
     return max(budgets, key=lambda budget: budget.resets_at, default=None)
+
+
+def _has_free_route(routes: Sequence[str]) -> bool:
+    """Whether calls of one of `routes` are known to cost nothing, at the prices that the ledger counts by."""
+    if any(costs_nothing(route) for route in routes):
+        return True
+    entered = StoredPrices()
+    entered.load()
+    config = settings.BANDSTAND
+    prices = open_prices(GatewayConfig(openai_base_url=config.openai_base_url, prices=config.prices), entered)
+    return any(_is_free(prices, route) for route in routes)
+
+
+def _is_free(prices: Prices, route: str) -> bool:
+    provider, _, model = route.partition(":")
+    priced = prices.find(provider=provider, model=model)
+    return priced is not None and priced[1].call_price() == FREE_CALL

@@ -61,14 +61,13 @@ class _Case:
     session: AgentSession
     handoff: Handoff | None
 
-    @property
-    def wanted(self) -> Handoff:
+    def require_handoff(self) -> Handoff:
         """The handoff. Raises `NotHandedOff` where there is none."""
         if self.handoff is None:
             raise NotHandedOff
         return self.handoff
 
-    def refuse_if_taken(self, *, take_over: bool) -> None:
+    def check_assignee(self, *, take_over: bool) -> None:
         """Raise `AnsweredByAnother` if somebody else is to answer, unless the operator takes over on purpose."""
         other = self.handoff.assignee if self.handoff else None
         if other is not None and other.pk != self.operator.pk and not take_over:
@@ -80,10 +79,13 @@ class _Case:
         was_human = self.session.controller == AgentSession.Controller.HUMAN
         self.handoff = handoff = take_control_locked(self.session, user=self.operator)
         if not was_human or previous != self.operator.pk:
-            self.audit("handoff.claimed", {"requested_by": str(handoff.requested_by), **self.from_other(previous)})
+            self.audit(
+                "handoff.claimed",
+                {"requested_by": str(handoff.requested_by), **self.describe_previous_assignee(previous)},
+            )
         return handoff
 
-    def from_other(self, assignee_id: int | None) -> dict[str, int]:
+    def describe_previous_assignee(self, assignee_id: int | None) -> dict[str, int]:
         """What the audit says of whom the operator took the session from; nothing where that is nobody else."""
         return {} if assignee_id in (None, self.operator.pk) else {"from": assignee_id}
 
@@ -94,7 +96,7 @@ class _Case:
 
     def describe(self) -> HandoffStatus:
         """The handoff as it is now."""
-        return describe_handoff(self.session, self.wanted)
+        return describe_handoff(self.session, self.require_handoff())
 
 
 @contextmanager
@@ -127,7 +129,7 @@ def claim_handoff(actor: Actor, *, session_id: UUID, take_over: bool = False) ->
     `take_over` is set.
     """
     with _open_case(actor, session_id) as case:
-        case.refuse_if_taken(take_over=take_over)
+        case.check_assignee(take_over=take_over)
         case.take_control()
         return case.describe()
 
@@ -161,7 +163,7 @@ def _reply(actor: Actor, *, session_id: UUID, message: Message, take_over: bool)
     with _open_case(actor, session_id) as case:
         if (first := _find_reply(message, session_id)) is not None:
             return first
-        case.refuse_if_taken(take_over=take_over)
+        case.check_assignee(take_over=take_over)
         handoff = case.take_control()
         session = case.session
         message.parent_id = session.head_message_id
@@ -224,10 +226,10 @@ def _give_back(
     actor: Actor, session_id: UUID, outcome: HandoffOutcome, action: str, *, take_over: bool
 ) -> HandoffStatus:
     with _open_case(actor, session_id) as case:
-        case.refuse_if_taken(take_over=take_over)
-        handoff = case.wanted
+        case.check_assignee(take_over=take_over)
+        handoff = case.require_handoff()
         give_back_locked(case.session, handoff, outcome=outcome, by=HandoffSource.OPERATOR, user=case.operator)
-        case.audit(action, case.from_other(handoff.assignee_id))
+        case.audit(action, case.describe_previous_assignee(handoff.assignee_id))
         return case.describe()
 
 
@@ -236,7 +238,7 @@ def snooze_handoff(actor: Actor, *, session_id: UUID, until: datetime) -> Handof
     """Put a handoff out of sight until a time, or until the user writes. Who controls the session does not change.
     Raises `Forbidden`, `NotFound`, `NotHandedOff`, and `InvalidInput` for a time that has passed or is far away."""
     with _open_case(actor, session_id) as case:
-        at, handoff = database_now(), case.wanted
+        at, handoff = database_now(), case.require_handoff()
         if not at < until <= at + LONGEST_SNOOZE:
             raise InvalidInput(f"A time within the next {LONGEST_SNOOZE.days} days is expected.", pointer="/until")
         handoff.state = HandoffState.SNOOZED.value
@@ -251,7 +253,7 @@ def assign_handoff(actor: Actor, *, session_id: UUID, assignee_id: int | None) -
     """Say who is to answer; None: whoever comes. Who controls the session does not change. Raises `Forbidden`,
     `NotFound`, `NotHandedOff`, and `InvalidInput` for somebody who may not answer here."""
     with _open_case(actor, session_id) as case:
-        handoff, assignee = case.wanted, None
+        handoff, assignee = case.require_handoff(), None
         if assignee_id is not None:
             assignee = User.objects.filter(pk=assignee_id, is_active=True).first()
             if assignee is None or not _may_answer(assignee, case.session):
@@ -270,7 +272,7 @@ def _may_answer(user: User, session: AgentSession) -> bool:
 def set_handoff_priority(actor: Actor, *, session_id: UUID, priority: HandoffPriority) -> HandoffStatus:
     """Say how soon a handoff is to be served. Raises `Forbidden`, `NotFound`, `NotHandedOff`."""
     with _open_case(actor, session_id) as case:
-        handoff = case.wanted
+        handoff = case.require_handoff()
         if handoff.priority != priority:
             case.audit("handoff.priority_changed", {"was": handoff.priority, "now": priority.value})
             handoff.priority = priority.value

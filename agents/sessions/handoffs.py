@@ -145,11 +145,11 @@ def leave_message(actor: Actor, *, session_id: UUID, text: str, key: str | None 
         priority=Priority.INTERACTIVE,
         title=make_title(text),
     )
-    return retry_after_lost_connection(lambda: _leave(new), detail=NOT_STORED)
+    return retry_after_lost_connection(lambda: _store_message(new), detail=NOT_STORED)
 
 
 @retry_after_deadlock
-def _leave(new: NewTurn) -> Accepted:
+def _store_message(new: NewTurn) -> Accepted:
     with transaction.atomic():
         session = lock_session(new.session_id)
         if (first := find_replay(new)) is not None:

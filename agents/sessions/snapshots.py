@@ -19,7 +19,7 @@ from agents.domain.states import TERMINAL, Priority, TurnStatus
 from agents.journal.locked_writes import visible_parts
 from agents.journal.queries import consistent_snapshot
 from agents.models import AgentSession, Approval, Handoff, Message, Turn
-from agents.sessions.access import ASKS, access_session
+from agents.sessions.access import NEEDS_APPROVAL, access_session
 from agents.sessions.messages import session_messages
 from foundation.page_size import PAGE_BYTES
 
@@ -66,14 +66,14 @@ def snapshot_turns(session: AgentSession, questions: Mapping[UUID | None, UUID])
     """By id: the turns that are open, and those in `questions` (question ids by turn id) that did not complete."""
     visible = Q(pk__in=[turn for turn in questions if turn]) | ~Q(status__in=TERMINAL)
     turns = Turn.objects.filter(visible, agent_session=session).exclude(status=TurnStatus.COMPLETED)
-    rows = turns.annotate(asks=ASKS).order_by("ordinal")
+    rows = turns.annotate(needs_approval=NEEDS_APPROVAL).order_by("ordinal")
     missing = [turn.pk for turn in rows if turn.pk not in questions]
     elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER) if missing else []
     questions = {**questions, **{message.turn_id: message.pk for message in elsewhere}}
     approvals = defaultdict[UUID, list[Approval]](list)
-    asking = [turn.pk for turn in rows if turn.asks and TurnStatus(turn.status) not in TERMINAL]
-    if asking:
-        for approval in Approval.objects.filter(turn__in=asking, state=ApprovalState.PENDING).order_by("id"):
+    turn_ids = [turn.pk for turn in rows if turn.needs_approval and TurnStatus(turn.status) not in TERMINAL]
+    if turn_ids:
+        for approval in Approval.objects.filter(turn__in=turn_ids, state=ApprovalState.PENDING).order_by("id"):
             approvals[approval.turn_id].append(approval)
     return {str(turn.pk): snapshot_turn(turn, questions[turn.pk], approvals[turn.pk]) for turn in rows}
 

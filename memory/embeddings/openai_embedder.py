@@ -80,7 +80,7 @@ class _Meter:
 
 
 @dataclass(slots=True)
-class _Call:
+class _EmbeddingCall:
     """Texts as the server takes them, whose they are in bytes, and what they draw on. `reserve` and `report` are for
     threads that use the database."""
 
@@ -156,16 +156,16 @@ class OpenAIEmbedder:
         """Close the connections of the running loop."""
         await self._client.aclose()
 
-    def _begin(self, texts: Sequence[str], payers: Sequence[EmbeddingPayer], seconds: float) -> _Call:
+    def _begin(self, texts: Sequence[str], payers: Sequence[EmbeddingPayer], seconds: float) -> _EmbeddingCall:
         cleaned = [_acceptable(text) for text in texts]
         sizes = add_sizes([len(text.encode()) for text in cleaned], payers)
-        return _Call(f"openai:{self._config.server_model}", cleaned, sizes, seconds, self._find_budget())
+        return _EmbeddingCall(f"openai:{self._config.server_model}", cleaned, sizes, seconds, self._find_budget())
 
-    async def _embed_apart(self, call: _Call) -> list[list[float]]:
+    async def _embed_apart(self, call: _EmbeddingCall) -> list[list[float]]:
         async with GuardedClient(allow_origins=self._allow) as client:
             return await self._embed(client, call)
 
-    async def _embed(self, client: GuardedClient, call: _Call) -> list[list[float]]:
+    async def _embed(self, client: GuardedClient, call: _EmbeddingCall) -> list[list[float]]:
         vectors: list[list[float]] = []
         try:
             async with asyncio.timeout(call.seconds):

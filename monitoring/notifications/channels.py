@@ -25,7 +25,7 @@ from monitoring.notifications.channel_secrets import (
     set_webhook_url,
 )
 from monitoring.notifications.notification_content import NotificationContent
-from monitoring.notifications.outbox import queue_notification, release_held_ends
+from monitoring.notifications.outbox import queue_held_notifications, queue_notification
 from monitoring.notifications.senders.webhook import make_secret
 from monitoring.role_permissions import ADD_CHANNEL, CHANGE_CHANNEL, DELETE_CHANNEL, TEST_CHANNEL
 
@@ -77,7 +77,7 @@ def save_channel(
     channel.version += 0 if channel_id is None else 1
     _store(channel, is_new=channel_id is None)
     if channel.enabled and not before["enabled"]:
-        release_held_ends(channel)
+        queue_held_notifications(channel)
     action = "notification_channel.created" if channel_id is None else "notification_channel.changed"
     record_audit(actor, action, target=channel, detail={"kind": channel.kind, "fields": changed})
     return SavedChannel(channel, new_secret)

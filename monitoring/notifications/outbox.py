@@ -180,9 +180,9 @@ def _next_rows(channel: NotificationChannel) -> list[Notification]:
     Of one incident nothing overtakes what waits, for its retry or because the rule was less severe when it was queued:
     an end must not arrive before its beginning.
     """
-    before = Q(created_at__lt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), pk__lt=OuterRef("pk"))
+    is_earlier = Q(created_at__lt=OuterRef("created_at")) | Q(created_at=OuterRef("created_at"), pk__lt=OuterRef("pk"))
     earlier = Notification.objects.filter(
-        before,
+        is_earlier,
         Q(due_at__gt=Now()) | Q(priority__gt=OuterRef("priority")),
         channel=channel,
         state=State.WAITING,
@@ -221,7 +221,7 @@ def record_outcome(claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
 
     A delivery that took longer than its claim is recorded as well, unless it failed and somebody has recorded it as
     interrupted. A channel that fails rests for a while, and what waits for it keeps its attempts. One that is switched
-    off keeps the ends of incidents that it was sent the beginning of, until `release_held_ends`.
+    off keeps the ends of incidents that it was sent the beginning of, until `queue_held_notifications`.
     """
     rest = timedelta(0) if claim.is_test else rest_time(outcome)
     claimed = NotificationChannel.objects.filter(pk=claim.channel_id, claimed_until=claim.claimed_until)
@@ -237,8 +237,8 @@ def record_outcome(claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
         _finish(rows, State.SENT)
         log.info("notification.sent", channel=claim.recipient.name, notifications=len(rows))
     elif recorded:
-        held = _hold_ends(claim, rows) if claim.recipient.unusable == SWITCHED_OFF else set()
-        _retry_or_give_up([row for row in rows if row.pk not in held], outcome)
+        held_ids = _hold_resolved(claim, rows) if claim.recipient.unusable == SWITCHED_OFF else set()
+        _retry_or_give_up([row for row in rows if row.pk not in held_ids], outcome)
     _send_ends_after_replacements(rows)
 
 
@@ -251,33 +251,33 @@ def _finish(rows: Sequence[Notification], state: State) -> None:
     Notification.objects.filter(pk__in=[row.pk for row in rows]).update(state=state, finished_at=Now())
 
 
-def _hold_ends(claim: DeliveryClaim, rows: Sequence[Notification]) -> set[UUID]:
+def _hold_resolved(claim: DeliveryClaim, rows: Sequence[Notification]) -> set[UUID]:
     """Hold those of `rows` that end an incident of their channel, and return their ids; nothing else would end it
     there. If the channel was switched on in between, they are delivered."""
-    beginnings = Notification.objects.filter(
+    firing = Notification.objects.filter(
         channel=claim.channel_id,
         state=State.SENT,
         content__state=ContentState.FIRING,
         content__incident_key__in=[row.content["incident_key"] for row in rows],
     )
-    begun = set(beginnings.values_list("content__incident_key", flat=True))
-    held = {
+    incident_keys = set(firing.values_list("content__incident_key", flat=True))
+    held_ids = {
         row.pk
         for row in rows
-        if row.content.get("state") == ContentState.RESOLVED and row.content["incident_key"] in begun
+        if row.content.get("state") == ContentState.RESOLVED and row.content["incident_key"] in incident_keys
     }
-    if held:
+    if held_ids:
         # Locked, so that whoever switches it on finds them held, or is seen here.
         channel = NotificationChannel.objects.select_for_update(no_key=True).get(pk=claim.channel_id)
         if not channel.enabled:
-            Notification.objects.filter(pk__in=held).update(state=State.HELD)
-    return held
+            Notification.objects.filter(pk__in=held_ids).update(state=State.HELD)
+    return held_ids
 
 
-def release_held_ends(channel: NotificationChannel) -> int:
+def queue_held_notifications(channel: NotificationChannel) -> int:
     """Queue what was held for a channel while it was switched off; return how many. The caller has locked its row."""
-    held = Notification.objects.filter(channel=channel, state=State.HELD)
-    return held.update(state=State.WAITING, due_at=Now(), attempts=0)
+    rows = Notification.objects.filter(channel=channel, state=State.HELD)
+    return rows.update(state=State.WAITING, due_at=Now(), attempts=0)
 
 
 def _retry_or_give_up(rows: Sequence[Notification], outcome: DeliveryOutcome) -> None:
@@ -356,7 +356,7 @@ def _send_ends_after_replacements(rows: Sequence[Notification]) -> None:
     for row in rows:
         if row.content.get("state") != ContentState.RESOLVED or row.requested_by:
             continue
-        beginnings = Notification.objects.filter(
+        firing = Notification.objects.filter(
             channel__enabled=True,
             # Those that failed are few, and have an index.
             replaces__state=State.FAILED,
@@ -364,5 +364,5 @@ def _send_ends_after_replacements(rows: Sequence[Notification]) -> None:
             replaces__content__incident_key=row.content["incident_key"],
             content__state=ContentState.FIRING,
         )
-        for channel in NotificationChannel.objects.filter(pk__in=beginnings.values("channel")):
+        for channel in NotificationChannel.objects.filter(pk__in=firing.values("channel")):
             _replace([row], channel)

@@ -14,7 +14,7 @@ from agents.tools.toolbox import installed_tools
 from foundation.clock import now
 from monitoring.spans.reading import StoredSpan, spans_of_turn
 from monitoring.trace.summary import TraceSummary, summarize
-from monitoring.trace.timeline import TIMELINE_EVENTS, AskedCall, Timeline, TurnEvent, make_timeline
+from monitoring.trace.timeline import TIMELINE_EVENTS, ApprovalTimes, Timeline, TurnEvent, make_timeline
 
 # Of a turn that was claimed again and again.
 _MAX_EVENTS: Final = 200
@@ -76,11 +76,11 @@ def _read_events(turn: Turn) -> list[TurnEvent]:
     return [TurnEvent(*row) for row in rows.values_list("type", "at")[:_MAX_EVENTS]]
 
 
-def _read_approvals(turn: Turn, steps: Sequence[Step]) -> dict[int, AskedCall]:
+def _read_approvals(turn: Turn, steps: Sequence[Step]) -> dict[int, ApprovalTimes]:
     if not any(step.details.get("right", {}).get("decision") == "ask" for step in steps):
         return {}
     rows = Approval.objects.filter(turn=turn).values_list("step", "decided_at", "used_at")
-    return {step: AskedCall(decided_at, used_at) for step, decided_at, used_at in rows}
+    return {step: ApprovalTimes(decided_at, used_at) for step, decided_at, used_at in rows}
 
 
 @cache

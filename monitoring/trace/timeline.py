@@ -74,14 +74,14 @@ class TurnEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedCall:
+class ApprovalTimes:
     """When a person decided about the call of a step, and when it was made then; None: not yet, or never."""
 
     decided_at: datetime | None
     used_at: datetime | None
 
 
-_NOBODY_ASKED: Final[Mapping[int, AskedCall]] = {}
+_NO_APPROVALS: Final[Mapping[int, ApprovalTimes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def make_timeline(
     spans: Iterable[RecordedSpan],
     *,
     now: datetime,
-    approvals: Mapping[int, AskedCall] = _NOBODY_ASKED,
+    approvals: Mapping[int, ApprovalTimes] = _NO_APPROVALS,
 ) -> Timeline:
     """The timeline of `turn`; `steps` and `events` are its own, in their order, and `approvals` the calls among its
     steps, by their numbers, about which a person was asked."""
@@ -147,7 +147,7 @@ def make_timeline(
         is_first = claim not in seen_claims
         seen_claims.add(claim)
         if (call := approvals.get(step.number)) is not None:
-            parts += _asked_parts(step, call, end)
+            parts += _approval_parts(step, call, end)
         else:
             parts += _step_parts(step, end, claim=claim if is_first else None, span_kinds=span_kinds)
     parts.sort(key=lambda part: (part.started_at, part.ended_at))
@@ -227,7 +227,7 @@ def _step_parts(
     )
 
 
-def _asked_parts(step: Step, call: AskedCall, end: datetime) -> Iterator[TimelinePart]:
+def _approval_parts(step: Step, call: ApprovalTimes, end: datetime) -> Iterator[TimelinePart]:
     """The time in which a person was asked about a call, and the call itself, if it was made."""
     is_open = call.decided_at is None
     yield TimelinePart(

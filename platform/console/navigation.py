@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 # The groups, from top to bottom.
-GROUPS: Final = ("Conversations", "Agents", "Users", "Alerts", "Operations")
+GROUPS: Final = ("Conversations", "Agents", "Users", "Costs", "Alerts", "Operations")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,8 @@ _TOOLS, _CALLS, _TURN = "agents.engine.tool_calls", "agents.engine.call_approval
 # Where a runner dies, as module, function and when.
 RUNNER_POINTS = (
     ("tests.chaos.approval_work", "claim", "after"),
-    (_TOOLS, "advance_asking", "before"),
-    (_TOOLS, "advance_asking", "after"),
+    (_TOOLS, "advance_with_approvals", "before"),
+    (_TOOLS, "advance_with_approvals", "after"),
     (_CALLS, "read_approvals", "after"),
     (_CALLS, "use_approvals", "before"),
     (_CALLS, "use_approvals", "after"),

@@ -71,7 +71,7 @@ MILLION: Final = Decimal(1_000_000)
 # What a whole answer costs; the input is next to nothing.
 A_CALL: Final = ANSWER_TOKENS * RATES.output / MILLION + Decimal("0.002")
 LEASE_SECONDS, HEARTBEAT_SECONDS = 2.0, 0.5
-GIVE_UP_SECONDS: Final = 240.0
+GIVE_UP_SECONDS: Final = 90.0
 LOOK_SECONDS: Final = 0.05
 
 _RESERVER, _CALL, _TURN, _WAKER = (
@@ -178,8 +178,8 @@ class Stage:
     def play_points(self, enough: int) -> dict[str, int]:
         """Rounds of turns with little money at a time, until so many runners have died at points of their calls."""
         kills: Counter[str] = Counter()
-        give_up_at = time.monotonic() + GIVE_UP_SECONDS
         while self._rounds == 0 or kills.total() < enough:
+            give_up_at = time.monotonic() + GIVE_UP_SECONDS
             settle_and_reserve()
             window = BudgetWindow.objects.filter(budget=self._budget).order_by("-id").first()
             self._set_amount((window.spent if window else Decimal(0)) + A_CALL * CALLS_AT_A_TIME)

@@ -97,6 +97,8 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.budget": {
         "see": CONSOLE, "add": OWNER, "override": OWNER, "end-override": OWNER, "remove": OWNER,
     },
+    "agents.budgetdifference": {"see": CONSOLE, "review": OWNER},
+    "agents.budgetreservation": {"see": CONSOLE},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
     "agents.feedback": {"see": CONSOLE},

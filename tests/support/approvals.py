@@ -11,7 +11,7 @@ from django.db import connection
 from agents.domain.approvals import Decider, Decision
 from agents.domain.serialization import approval_shape
 from agents.domain.states import StepKind
-from agents.journal.approval_writes import NewApproval, advance_asking, park_for_approval, read_approvals
+from agents.journal.approval_writes import NewApproval, advance_with_approvals, park_for_approval, read_approvals
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import Intent, NewEvent, append
 from agents.models import Approval, Step, Turn
@@ -39,7 +39,7 @@ def ask_person(
     approvals = [
         NewApproval(number, f"c{number}", "mail", arguments, ["it asks"], decider, hours) for number in numbers
     ]
-    advance_asking(work, approvals=approvals, outcomes=[done(1)], intents=intents)
+    advance_with_approvals(work, approvals=approvals, outcomes=[done(1)], intents=intents)
 
 
 def wait_for_person(ada: Conversation, *steps: int, **options: Any) -> Claim:

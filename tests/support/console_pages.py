@@ -16,6 +16,8 @@ from agents.models import (
     Approval,
     ApprovalPass,
     Budget,
+    BudgetDifference,
+    BudgetReservation,
     BulkAction,
     Event,
     Feedback,
@@ -131,6 +133,18 @@ def want_a_person(session: AgentSession) -> Handoff:
     )
 
 
+def book_a_call(user: User) -> BudgetReservation:
+    """A row of the ledger, and a difference to it."""
+    row = BudgetReservation.objects.create(
+        status="reserved", user_id=user.pk, purpose="embeddings", route="openai:fake", request={}, usd=1, tokens=10,
+        expires_at=now() + timedelta(hours=1),
+    )  # fmt: skip
+    BudgetDifference.objects.create(
+        kind="call", unit="usd", expected=1, actual=2, reservation_id=row.pk, user_id=user.pk
+    )
+    return row
+
+
 def one_row_of_everything(user: User) -> None:
     """A session with a turn, a key, and one row of everything else that the console shows."""
     key_of(user)
@@ -139,6 +153,7 @@ def one_row_of_everything(user: User) -> None:
     # As the product would have counted, so that somebody may take over.
     AgentSession.objects.filter(pk=session.pk).update(open_turns=1, next_seq=2, next_ordinal=2)
     want_a_person(session)
+    book_a_call(user)
     q2_sync.sync_schedules()
     JobRun.objects.create(job="test", asked_by="test")
     runner = Runner.objects.create(host="host", pid=1, capacity=1)

@@ -206,7 +206,7 @@ NOTE = HandoffAction(
 HANDOFF_ACTIONS: Final = (CLAIM, REPLY, RETURN, RESOLVE, SNOOZE, PRIORITY, ASSIGN, NOTE)
 
 
-def is_with(handoff: Handoff, session: AgentSession, user: Any) -> bool:
+def is_assigned_to(handoff: Handoff, session: AgentSession, user: Any) -> bool:
     """Whether `user` is the person who answers the session's user now."""
     is_human = session.controller == AgentSession.Controller.HUMAN
     return is_human and handoff.state != HandoffState.RESOLVED and handoff.assignee_id == user.pk

@@ -25,7 +25,7 @@ from agents.admin.inbox.handoff_actions import (
     SNOOZE,
     HandoffAction,
     answered_by_another,
-    is_with,
+    is_assigned_to,
 )
 from agents.admin.inbox.inbox_labels import (
     argument_rows,
@@ -104,7 +104,7 @@ def _context(request: HttpRequest, handoff: Handoff) -> dict[str, Any]:
     return {
         "session": session,
         "is_open": handoff.state != HandoffState.RESOLVED,
-        "is_mine": is_with(handoff, session, user),
+        "is_mine": is_assigned_to(handoff, session, user),
         "is_human": session.controller == AgentSession.Controller.HUMAN,
         "other": operator_name(other) if other else "",
         "may_answer": may_answer,
@@ -129,13 +129,13 @@ def _forms(handoff: Handoff) -> dict[str, Any]:
 
 
 def _approval_view(approval: Approval, user: Any) -> dict[str, Any]:
-    whole = argument_rows(approval.arguments)
-    arguments = [(name, shorten(value)) for name, value in whole]
+    rows = argument_rows(approval.arguments)
+    arguments = [(name, shorten(value)) for name, value in rows]
     return {
         "row": approval,
         "arguments": arguments,
         # Nobody is to agree to what is not on the page.
-        "is_cut": arguments != whole,
+        "is_cut": arguments != rows,
         "reasons": call_reasons(approval),
         "for_operators": approval.decider == Decider.OPERATOR,
         "may_decide": approval.decider == Decider.OPERATOR and user.has_perm(DECIDE_APPROVAL),

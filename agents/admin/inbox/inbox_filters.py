@@ -64,16 +64,17 @@ def readable_agent_ids(user: Any) -> list[UUID]:
     return list(readable_agents(user).values_list("pk", flat=True))
 
 
-def inbox_search(term: str, *, ids: Sequence[str], others: Q = _NOTHING) -> Q:
+def inbox_search(term: str, *, ids: Sequence[str], otherwise: Q = _NOTHING) -> Q:
     """The condition of a search: one of the columns `ids` is the id `term`, or the session's user has this name; where
-    nobody has it, `others`. Each has an index of its own: with the name in one condition, PostgreSQL joins all rows."""
+    nobody has it, `otherwise`. Each has an index of its own: with the name in one condition, PostgreSQL would join all
+    rows."""
     if (key := parse_uuid(term)) is not None:
         condition = _NOTHING
         for column in ids:
             condition |= Q(**{column: key})
         return condition
     user_id = None if "\x00" in term else User.objects.filter(username=term).values_list("pk", flat=True).first()
-    return others if user_id is None else Q(agent_session__user_id=user_id)
+    return otherwise if user_id is None else Q(agent_session__user_id=user_id)
 
 
 def count_waiting(user: Any) -> tuple[int, int]:

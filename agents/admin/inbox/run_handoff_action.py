@@ -27,11 +27,11 @@ def run_handoff_action(
     a script sends is answered in JSON: the `key` of the next one, or the `detail` of a refusal, with a `key` if that
     of the form is used up."""
     form = action.make_form(confirmed_data(request), handoff, initial={"key": uuid4()})
-    return _Press(request, model_admin, handoff, action, form).respond()
+    return _ActionRequest(request, model_admin, handoff, action, form).respond()
 
 
 @dataclass(frozen=True, slots=True)
-class _Press:
+class _ActionRequest:
     """A request of a button, with the form of its action, if that has one."""
 
     request: HttpRequest

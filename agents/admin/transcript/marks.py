@@ -49,10 +49,13 @@ def handoff_marks(session: AgentSession, *, readable: bool, after_seq: int = 0) 
     its user or its agent asked for a person."""
     events = Event.objects.filter(agent_session=session, seq__gt=after_seq, type__in=HANDOFF_EVENTS).order_by("-seq")
     rows = list(events[:MOST_MARKS])[::-1]
-    places = _Places(session, [event.at for event in rows])
+    positions = _Positions(session, [event.at for event in rows])
     return [
         TranscriptMark(
-            f"event-{event.seq}", places.of(event.at), _describe(event.type, event.data, readable=readable), event.at
+            f"event-{event.seq}",
+            positions.find(event.at),
+            _describe(event.type, event.data, readable=readable),
+            event.at,
         )
         for event in rows
     ]
@@ -62,11 +65,11 @@ def note_marks(session: AgentSession, *, after: UUID | None = None) -> list[Tran
     """The operators' notes on a session, after the one with the id `after`."""
     notes = HandoffNote.objects.filter(agent_session=session).select_related("author").order_by("-pk")
     rows = list((notes.filter(pk__gt=after) if after else notes)[:MOST_MARKS])[::-1]
-    places = _Places(session, [note.created_at for note in rows])
+    positions = _Positions(session, [note.created_at for note in rows])
     return [
         TranscriptMark(
             f"note-{note.pk}",
-            places.of(note.created_at),
+            positions.find(note.created_at),
             note.text,
             note.created_at,
             note=True,
@@ -76,8 +79,8 @@ def note_marks(session: AgentSession, *, after: UUID | None = None) -> list[Tran
     ]
 
 
-class _Places:
-    """From times to places among the messages of a session."""
+class _Positions:
+    """From times to positions among the messages of a session."""
 
     def __init__(self, session: AgentSession, times: Sequence[datetime]) -> None:
         self._messages: list[tuple[int, datetime]] = []
@@ -85,7 +88,7 @@ class _Places:
             rows = Message.objects.filter(agent_session=session).order_by("-ordinal")
             self._messages = list(rows.values_list("ordinal", "created_at")[: 2 * MOST_MARKS])
 
-    def of(self, at: datetime) -> float:
+    def find(self, at: datetime) -> float:
         """The place of `at`: after the last message before it, and in the order of time. Stays the same when more
         messages come."""
         for ordinal, created_at in self._messages:

@@ -220,12 +220,12 @@ def _turn_views(
     elif unattached is not None:
         ids = unattached.values_list("data__message__id", flat=True)
         messages = Message.objects.filter(pk__in=[key for key in ids if key])
-    of_no_turn: Sequence[Message] = ()
+    unattached_messages: Sequence[Message] = ()
     if messages is not None:
         messages = messages.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
         sizes = messages.values_list("size_bytes", flat=True)[: 5 * TURNS]
-        of_no_turn = list(messages[: count_fitting(sizes, MAX_UNATTACHED_BYTES)])
-    blocks = turn_views(session, turns, readable=readable, now=now(), unattached=of_no_turn)
+        unattached_messages = list(messages[: count_fitting(sizes, MAX_UNATTACHED_BYTES)])
+    blocks = turn_views(session, turns, readable=readable, now=now(), unattached=unattached_messages)
     permitted = [action for action in TURN_ACTIONS if request.user.has_perm(action.permission)]
     can_fork = readable and request.user.has_perm(FORK_SESSION)
     for block in blocks:

@@ -122,10 +122,10 @@ def turn_views(
 
 def _restarts(session: AgentSession, turns: Sequence[Turn]) -> Mapping[UUID, int]:
     """How often each of `turns` was begun anew. Nothing is read unless one of them had a second claim."""
-    claimed_again = [turn.pk for turn in turns if turn.epoch > 1]
-    if not claimed_again:
+    reclaimed_ids = [turn.pk for turn in turns if turn.epoch > 1]
+    if not reclaimed_ids:
         return {}
-    log = Event.objects.filter(agent_session=session, turn__in=claimed_again, type=EventType.TURN_RESTARTED)
+    log = Event.objects.filter(agent_session=session, turn__in=reclaimed_ids, type=EventType.TURN_RESTARTED)
     return Counter(log.order_by().values_list("turn_id", flat=True))
 
 

@@ -31,11 +31,11 @@ from agents.llm.openai.error_mapping import clean_detail, error_from_response
 from agents.llm.openai.request import encode_request
 from agents.llm.openai.stream_parser import StreamParser
 from agents.llm.rate_limit_headers import estimate_call_tokens, read_rate_limits
+from agents.llm.routes import OPENAI_BASE_URL
 from foundation.http import AddressRefused, GuardedClient
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _MAX_ERROR_BYTES = 64 * 1024
 _ERROR_BODY_SECONDS = 1.0
 _MAX_LESSONS = 4
@@ -47,7 +47,7 @@ class OpenAIConfig:
     """Where the server is and what it accepts. A local server needs no key."""
 
     api_key: str | None = field(default=None, repr=False)
-    base_url: str = DEFAULT_BASE_URL
+    base_url: str = OPENAI_BASE_URL
     dialects: Dialects = field(default_factory=Dialects)
 
 

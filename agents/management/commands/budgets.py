@@ -16,7 +16,7 @@ from accounts.actor import Actor
 from accounts.models import ApiKey, User
 from agents.budgets.budget_changes import BudgetTarget, clear_override, delete_budget, override_budget, set_budget
 from agents.budgets.remaining import RemainingBudget, all_budgets
-from agents.domain.budgets import WARN_PERCENT, BudgetPeriod, BudgetSubject, BudgetUnit
+from agents.domain.budgets import BudgetPeriod, BudgetSubject, BudgetUnit
 from agents.domain.serialization import moment
 from agents.models import Agent, Budget
 from foundation.clock import now
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         for action in (change, override, clear, delete):
             _add_target(action)
             action.add_argument("--per", required=True, choices=[period.value for period in BudgetPeriod])
-        change.add_argument("--warn-percent", type=int, default=WARN_PERCENT, help="users are warned then; 0: never")
+        change.add_argument("--warn-percent", type=int, help="users are warned then; 0: never")
         amount = change.add_mutually_exclusive_group(required=True)
         amount.add_argument("--usd", help="US dollars in each period")
         amount.add_argument("--tokens", help="input and output tokens in each period")

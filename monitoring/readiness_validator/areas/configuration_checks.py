@@ -16,7 +16,6 @@ from agents.llm.model_catalog import Prices
 from agents.llm.stored_prices import StoredPrices
 from agents.releases.route_prices import has_dollar_budget, price_routes, unknown_routes
 from agents.releases.validation import check_runnable, unguarded_tools
-from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError
 from monitoring.readiness_validator.candidates import ReleaseCandidate
 from monitoring.readiness_validator.check_lines import Area, CheckLine, LineMaker
@@ -43,7 +42,9 @@ def check(scope: RunScope) -> Iterator[CheckLine]:
     """The lines of each candidate, then those of the environment."""
     if not scope.candidates:
         yield _INSTALLATION.warning("agents", "No agent has a release.", "Publish one, or nobody can talk to any.")
-    of_models = asyncio.run(_check_models(scope))
+    stored = StoredPrices()
+    stored.load()
+    of_models = asyncio.run(_check_models(scope, stored, needs_prices=has_dollar_budget()))
     for candidate in scope.candidates:
         yield from check_candidate(candidate)
     yield from of_models
@@ -91,10 +92,8 @@ def check_candidate(candidate: ReleaseCandidate) -> Iterator[CheckLine]:
         yield lines.passed("model", f"The agent asks {configuration.model_chain[0]} first.")
 
 
-async def _check_models(scope: RunScope) -> list[CheckLine]:
+async def _check_models(scope: RunScope, stored: StoredPrices, *, needs_prices: bool) -> list[CheckLine]:
     """What is known of the models of each candidate. Only tables are read."""
-    stored, needs_prices = StoredPrices(), await in_db_thread(has_dollar_budget)
-    await in_db_thread(stored.load)
     gateway = Gateway(scope.models, stored_prices=stored)
     try:
         return [

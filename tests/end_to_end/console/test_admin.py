@@ -20,6 +20,8 @@ from agents.models import (
     Approval,
     ApprovalPass,
     Budget,
+    BudgetDifference,
+    BudgetReservation,
     BulkAction,
     Event,
     Feedback,
@@ -50,7 +52,7 @@ from monitoring.models import (
     TraceSettings,
 )
 from scheduling.models import JobRun, Schedule
-from tests.support.console_pages import rate, session_with_a_turn, want_a_person
+from tests.support.console_pages import book_a_call, rate, session_with_a_turn, want_a_person
 from tests.support.consoles import changelist_of, client_of, list_of, page_of
 from tests.support.people import OFFLINE, agent, person
 
@@ -59,7 +61,7 @@ pytestmark = pytest.mark.django_db
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
     OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
-    ReadinessRun, Approval, ApprovalPass, Handoff,
+    ReadinessRun, Approval, ApprovalPass, Handoff, BudgetReservation, BudgetDifference,
 ]  # fmt: skip
 LISTS = [
     *READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel, Budget,
@@ -84,6 +86,8 @@ def fill(rows: int) -> None:
         TurnSchedule(user=user, agent=one, text="Hi", cron="0 8 * * *", time_zone="UTC")
         for user, one in zip(users, agents, strict=True)
     )
+    for user in users:
+        book_a_call(user)
     BulkAction.objects.bulk_create(BulkAction(operation="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)

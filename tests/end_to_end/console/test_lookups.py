@@ -51,6 +51,8 @@ DECLARED: dict[str, set[str]] = {
     "agents.handoff": {"agent", "by", "priority", "show", "user"},
     "agents.approvalpass": {"state"},
     "agents.budget": {"subject", "unit", "period"},
+    "agents.budgetdifference": {"kind", "reviewed"},
+    "agents.budgetreservation": {"age", "budget", "state", "user"},
     "agents.bulkaction": {"status__exact", "status__isnull"},
     "agents.event": {"age", "type"},
     "agents.feedback": {"agent", "comment", "of", "release", "since", "until", "value"},

@@ -10,9 +10,10 @@ import pytest
 
 from accounts.models import User
 from agents.budgets.reservations import settle_and_reserve
+from agents.journal.usage_rollups import count_usage_of_call
 from agents.llm.embedding_ledger import EmbeddingLedger
 from agents.llm.model_catalog import Prices, read_overrides
-from agents.models import Budget, BudgetReservation, BudgetWindow
+from agents.models import Budget, BudgetReservation, BudgetWindow, UsageRollup
 from foundation.db_threads import in_db_thread
 from memory.embeddings import EmbeddingBudgetExceeded, EmbeddingPayer, EmbeddingUnavailable
 from memory.embeddings.embedding_budget import registered_embedding_budget, use_embedding_budget
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 def ledger() -> Iterator[None]:
     """A cent per token."""
     prices = Prices(providers={}, overrides=read_overrides("openai:embed=10000/0"))
-    with use_embedding_budget(EmbeddingLedger(lambda: prices)):
+    with use_embedding_budget(EmbeddingLedger(lambda: prices, count_usage=count_usage_of_call)):
         yield
 
 
@@ -88,6 +89,9 @@ async def test_a_thread_without_an_event_loop_draws_too(provider: Provider) -> N
 async def test_without_a_budget_nothing_is_reserved(provider: Provider) -> None:  # noqa: F811
     await embed(provider)
     assert not await in_db_thread(BudgetReservation.objects.exists)
+    # What is used is counted all the same.
+    usage = await in_db_thread(UsageRollup.objects.get)
+    assert (usage.purpose, usage.calls, usage.input_tokens, usage.cost_usd) == ("embeddings", 1, 1, Decimal("0.01"))
 
 
 async def test_nothing_is_asked_without_money_nor_without_a_price(provider: Provider) -> None:  # noqa: F811

@@ -24,14 +24,15 @@ def test_an_owner_enters_changes_and_deletes_a_price() -> None:
     olga = client_of("olga", Role.OWNER)
     olga.post(ADD, NEW)
     price = ModelPrice.objects.get()
-    assert (price.route, price.input, price.output, price.per_request) == ("openai:mine", Decimal("0.5"), 2, 0)
+    assert (price.route, price.input, price.output) == ("openai:mine", Decimal("0.5"), Decimal(2))
+    assert not price.per_request
     assert (price.cached_input, price.valid_from.isoformat()) == (None, "2026-01-31T00:00:00+00:00")
     form = olga.get(page_of(price)).context["adminform"].form
     kept = {"version": form.initial["version"], "base": form.initial["base"]}
     changed = {"first_day": "2026-01-31", "input": "0", "output": "0", "cached_input": "", "per_request": "0", **kept}
     olga.post(page_of(price), changed)
     price.refresh_from_db()
-    assert (price.input, price.output, price.version) == (0, 0, 2)
+    assert (price.input, price.output, price.version) == (Decimal(0), Decimal(0), 2)
     assert "free" in olga.get(LIST).text
     stale = olga.post(page_of(price), {**changed, "output": "7"})
     assert "somebody else changed this" in stale.text

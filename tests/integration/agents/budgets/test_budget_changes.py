@@ -61,6 +61,9 @@ def test_an_owner_sets_changes_overrides_and_deletes_and_each_is_audited() -> No
     assert list(actions) == [
         "budget.created", "budget.changed", "budget.overridden", "budget.override_cleared", "budget.deleted",
     ]  # fmt: skip
+    assert {entry.target_name for entry in AuditEntry.objects.filter(action__startswith="budget.")} == {
+        "usd per day for everybody"
+    }
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.BUILDER])
@@ -77,7 +80,7 @@ def test_nobody_else_may(role: Role) -> None:
         delete_budget(other, budget.pk)
 
 
-@pytest.mark.parametrize("amount", ["NaN", "-1", "Infinity", "1e30", "0.000000001"])
+@pytest.mark.parametrize("amount", ["NaN", "-1", "Infinity", "1e30", "1e-999999", "0.000000001"])
 def test_an_amount_that_is_none_is_refused(amount: str) -> None:
     with pytest.raises(InvalidInput):
         set_budget(Actor.system("tests"), EVERYBODY, amount=Decimal(amount), **A_DAY)
@@ -125,7 +128,9 @@ def test_an_override_lets_a_call_pass_that_was_refused() -> None:
 
 def test_the_command_does_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     person("ada")
+    call_command("budgets", "set", "--user", "ada", "--usd", "4", "--per", "day", "--warn-percent", "90")
     call_command("budgets", "set", "--user", "ada", "--usd", "5", "--per", "day")
+    assert Budget.objects.get().warn_percent == 90
     call_command("budgets", "set", "--everybody", "--tokens", "1_000_000", "--per", "month")
     assert "user ada" in capsys.readouterr().out
     of_ada = ("--user", "ada", "--per", "day", "--unit", "usd")

@@ -16,6 +16,7 @@ from agents.budgets.ledger_retention import purge_ledger
 from agents.budgets.reconciliation import reconcile, review_difference
 from agents.budgets.reservations import Reserved, report_usage, settle_and_reserve
 from agents.domain.budgets import BudgetSubject, DifferenceKind
+from agents.engine.turn import UnfinishedTurn
 from agents.models import Budget, BudgetDifference, BudgetReservation, BudgetWindow, Step
 from agents.tasks import reap
 from foundation.clock import now
@@ -139,6 +140,38 @@ def test_a_lost_call_is_settled_without_any_runner() -> None:
     assert BudgetReservation.objects.get(pk=lost).status == "unconfirmed"
     window = BudgetWindow.objects.get(budget=limit)
     assert (window.spent, window.reserved) == (Decimal(2), Decimal(0))
+
+
+@pytest.mark.parametrize("ends", ["refused", "unlimited"])
+async def test_a_turn_that_hears_nothing_of_its_wait_is_woken_by_the_next_pass(ends: str) -> None:
+    limit = await in_db_thread(lambda: budget(amount=60))
+    services, *_ = scripted(says("Hello"))
+    ada = await begin()
+    services = await with_budgets(services)
+    await in_db_thread(reserved, 0, output_tokens=5_890, least_output_tokens=5_890)
+    assert await run(services) is UnfinishedTurn.PARKED
+
+    def look() -> None:
+        if ends == "refused":
+            Budget.objects.filter(pk=limit.pk).update(amount=0)
+        else:
+            Budget.objects.filter(pk=limit.pk).delete()
+        named = [(ada.session_id, ada.turn().pk)]
+        # Whoever is told first is killed before it wakes the turn.
+        assert settle_and_reserve(is_full=True).wake == named
+        assert settle_and_reserve().wake == named
+        assert reap() == 1
+        assert ada.turn().status == "queued"
+
+    await in_db_thread(look)
+    await run(services)
+
+    def end() -> None:
+        assert ada.turn().status == ("failed" if ends == "refused" else "completed")
+        settle_and_reserve()
+        assert not BudgetReservation.objects.filter(status__in=["waiting", "granted"]).exists()
+
+    await in_db_thread(end)
 
 
 def test_the_ledger_is_kept_until_its_windows_are_over_for_long() -> None:

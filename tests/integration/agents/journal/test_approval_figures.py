@@ -12,7 +12,7 @@ from agents.domain.approvals import Decider, Decision
 from agents.domain.message_parts import text_part
 from agents.domain.states import StepKind, StepStatus
 from agents.journal import fenced_writes
-from agents.journal.approval_writes import NewApproval, advance_asking, park_for_approval, use_approvals
+from agents.journal.approval_writes import NewApproval, advance_with_approvals, park_for_approval, use_approvals
 from agents.journal.fenced_writes import Intent, StepOutcome
 from agents.journal.rollups import count_turns
 from agents.models import Approval, CallRollup, Step, Turn, TurnRollup
@@ -33,7 +33,7 @@ def test_a_night_in_which_nobody_decided_does_not_count_as_work(decision: Decisi
     ada.ask()
     work = claimed()
     right = {"right": {"decision": "ask", "reasons": []}}
-    advance_asking(
+    advance_with_approvals(
         work,
         approvals=[NewApproval(number, f"c{number}", "clock", "{}", [], Decider.USER, hours=24) for number in (2, 3)],
         outcomes=[done(1)],

@@ -24,7 +24,7 @@ from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, 
 from agents.journal import fenced_writes
 from agents.journal.approval_writes import (
     NewApproval,
-    advance_asking,
+    advance_with_approvals,
     park_for_approval,
     read_approvals,
     use_approvals,
@@ -169,7 +169,7 @@ class Story:
             tool = {"step": number + 1, "call_id": f"c{number}", "name": "clock"}
             right = {"decision": "ask", "reasons": []}
             approval = NewApproval(number + 1, f"c{number}", "clock", "{}", ["It costs."], Decider.USER, hours=1)
-            advance_asking(
+            advance_with_approvals(
                 work,
                 approvals=[approval],
                 outcomes=[done(number)],

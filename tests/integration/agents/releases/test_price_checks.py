@@ -17,6 +17,7 @@ pytestmark = pytest.mark.django_db
 
 def live(slug: str, *routes: str, utility: tuple[str, ...] = ()) -> Agent:
     one = agent(slug)
+    assert one.live_release is not None
     stored = {**one.live_release.configuration, "model_chain": list(routes), "utility_models": list(utility)}
     one.live_release = Release.objects.create(agent=one, number=2, configuration=stored)
     one.save()

@@ -135,7 +135,8 @@ def test_an_operator_decides_what_the_release_leaves_to_operators() -> None:
     assert approval.decided_by_id == grace.user_id
     entry = AuditEntry.objects.get(action="approval.decided")
     assert (entry.user_id, entry.target_name, entry.detail["decision"]) == (grace.user_id, "mail", "approve")
-    assert "ada" not in str(entry.detail)
+    turn = Turn.objects.get(agent_session=ada.row)
+    assert entry.detail == {"decision": "approve", "turn": str(turn.pk), "step": 2}  # and nothing of its values
 
 
 # --- what else may happen to the turn ---
@@ -234,7 +235,7 @@ def test_the_end_by_its_runner_cancels_what_waits_but_no_decision() -> None:
     work = claimed()
     ask_person(work, 2, 3)
     decide(ada, step=3)
-    fenced_writes.finish(work, ending(work), asking=True)
+    fenced_writes.finish(work, ending(work), with_approvals=True)
     assert [approval_of(ada, step).state for step in (2, 3)] == ["cancelled", "approved"]
     assert approval_of(ada, 3).used_at is None
 
@@ -308,7 +309,7 @@ def passes_for(ada: Conversation) -> bool:
     work = claimed()
     ask_person(work)
     exists = Approval.objects.filter(turn=work.turn_id).exists()
-    fenced_writes.finish(work, ending(work), asking=True)
+    fenced_writes.finish(work, ending(work), with_approvals=True)
     return not exists
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from accounts.models import User
 from agents.budgets.exhausted_budgets import ExhaustedBudgets, exhausted_budgets
 from agents.budgets.reservations import Reserved, report_usage, settle_and_reserve
 from agents.journal.listen_connection import open_listen_connection
-from agents.models import AgentSession, Budget, Turn
+from agents.models import AgentSession, Budget, ModelPrice, Turn
 from agents.releases import publish
 from agents.sessions import cancel_turn, retry_turn
 from agents.sessions.errors import BudgetExhausted
@@ -165,7 +166,6 @@ def test_an_override_opens_at_once_and_its_end_closes_again() -> None:
     [
         ("usd", {"model_chain": ["openai:gpt", "offline:"]}, True),
         ("tokens", {"model_chain": ["openai:gpt", "offline:"]}, False),
-        ("usd", {"model_chain": ["openai:llama:free"]}, True),
         ("usd", {"fallbacks": {"order": ["human_handoff"]}}, True),
     ],
 )
@@ -173,6 +173,16 @@ def test_what_can_be_answered_for_nothing_is_accepted(unit: str, draft: dict[str
     ada = paid(**draft)
     book_spend(budget(unit=unit), 10)
     assert (refused(ada) is None) == passes
+
+
+def test_a_model_with_a_price_of_nothing_is_free_and_one_without_a_price_is_not() -> None:
+    ada = paid(model_chain=["openai:llama"])
+    book_spend(budget(), 10)
+    assert refused(ada) is not None
+    ModelPrice.objects.create(route="openai:*", input=0, output=0, valid_from=now())
+    assert refused(ada) is None
+    ModelPrice.objects.create(route="openai:llama", input=0, output=1, valid_from=now())
+    assert refused(ada) is not None
 
 
 def test_a_repeat_gets_the_first_outcome_and_a_person_is_told() -> None:
@@ -204,27 +214,34 @@ def test_a_message_that_no_used_up_budget_concerns_costs_no_statement_more() -> 
 # --- how it is heard of ---
 
 
-def test_the_last_cent_and_a_change_are_announced() -> None:
-    ada, mine, known = paid(), budget(amount=3), ExhaustedBudgets()
+def test_the_last_cent_a_correction_and_a_change_are_announced() -> None:
+    ada, known = paid(), ExhaustedBudgets()
+    budget(amount=2)
 
-    def exhausted() -> bool:
+    def exhausted(payload: str) -> bool:
+        known.hear(listening, Wake([(known.channel, payload)], polled=True))
         return bool(known.find(user_id=user(ada), key_id=None, at=now()))
+
+    def heard() -> str:
+        [note] = listening.notifies(timeout=5, stop_after=1)
+        return note.payload
 
     with open_listen_connection() as listening:
         listening.execute(f'LISTEN "{known.channel}"'.encode())
-        [reply] = settle_and_reserve([budget_request(user(ada))]).replies
-        known.hear(listening, Wake([], polled=True))
-        assert not exhausted()
-        assert isinstance(reply, Reserved)
-        assert reply.id
-        report_usage(reply.id, usd=mine.amount, tokens=1)
+        # Its lease is over at once, so all that was reserved counts until it is known what it cost.
+        [reply] = settle_and_reserve([budget_request(user(ada), lease_seconds=0)]).replies
+        assert not exhausted("")
         settle_and_reserve()
-        [note] = listening.notifies(timeout=5, stop_after=1)
-        assert note.payload == "exhausted"
-        known.hear(listening, Wake([(note.channel, note.payload)], polled=True))
-        assert exhausted()
+        assert heard() == "exhausted"
+        assert exhausted("exhausted")
         settle_and_reserve()
         assert not list(listening.notifies(timeout=0))
-        Budget.objects.update(amount=4)
-        known.hear(listening, Wake([(known.channel, "")], polled=True))
-        assert not exhausted()
+        assert isinstance(reply, Reserved)
+        assert reply.id
+        report_usage(reply.id, usd=Decimal(1), tokens=1)
+        settle_and_reserve()
+        assert heard() == "exhausted"
+        assert not exhausted("exhausted")
+        Budget.objects.update(amount=1)
+        assert not exhausted("waiting")
+        assert exhausted("")

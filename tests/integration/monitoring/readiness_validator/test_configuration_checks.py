@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from agents.llm.dialect_settings import read_dialects
+from agents.models import Budget
 from monitoring.readiness_validator.areas.configuration_checks import check
 from tests.support.readiness import candidate, outcomes, scope
+
+pytestmark = pytest.mark.django_db
 
 
 def test_a_good_configuration_passes() -> None:
@@ -67,3 +70,9 @@ def test_what_is_wrong_is_said_with_what_to_do(
 
 def test_an_installation_without_a_release_is_said_to_be_one() -> None:
     assert outcomes(check(scope()))["agents"] == "warning"
+
+
+def test_an_unknown_price_is_a_fault_where_a_budget_in_dollars_applies() -> None:
+    Budget.objects.create(subject="everybody", unit="usd", period="month", amount=1)
+    unheard_of = scope(candidate(model_chain=["openai:unheard-of"]))
+    assert outcomes(check(unheard_of))["prices"] == "failed"

@@ -17,7 +17,7 @@ from agents.domain.tool_rights import (
     hash_arguments,
     judge_call,
 )
-from agents.domain.tool_rules import Misfit, ToolRight, ToolRule, Untrusted
+from agents.domain.tool_rules import MismatchAction, ToolRight, ToolRule, Untrusted
 from agents.domain.verbatim_values import VerbatimTexts
 from foundation import strict_json
 from foundation.errors import BandstandError
@@ -123,7 +123,7 @@ def test_a_call_that_does_not_fit_the_schema_is_refused_or_asked_about() -> None
     assert judge(ToolRule(schema=schema), {"amount": 100}).decision is ToolRight.ALLOW
     refused = judge(ToolRule(schema=schema), {"amount": 101})
     assert (refused.decision, refused.reasons[0].text) == (ToolRight.DENY, "`amount` is above 100")
-    assert judge(ToolRule(schema=schema, otherwise=Misfit.ASK), {"amount": 101}).decision is ToolRight.ASK
+    assert judge(ToolRule(schema=schema, otherwise=MismatchAction.ASK), {"amount": 101}).decision is ToolRight.ASK
     assert judge(ToolRule(schema=schema), {}).reasons[0].text == "the call lacks `amount`"
 
 
