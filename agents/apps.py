@@ -168,8 +168,8 @@ class AgentsConfig(AppConfig):
         from accounts.role_permissions import USE_CHAT
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
-        from agents.journal.usage_rollups import count_usage_of_call
         from agents.budgets import health_checks as budget_checks
+        from agents.journal.usage_rollups import count_usage_of_call
         from agents.llm.embedding_ledger import EmbeddingLedger
         from agents.pages import budget_section
         from agents.permissions import role_permissions

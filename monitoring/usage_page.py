@@ -19,7 +19,7 @@ from accounts.audit import record_audit
 from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.role_permissions import EXPORT_LISTS
-from agents.journal.usage_rollups import NO_ID, UsageBy, UsageFilter, UsageTotal, read_usage
+from agents.journal.usage_rollups import NO_ID, NO_USER, UsageBy, UsageFilter, UsageTotal, read_usage
 from agents.models import Agent, Release, UsageRollup
 from console.formatting import NOTHING, format_count, format_money, format_tokens
 from console.list_export import ExportColumn, FileFormat, file_head, file_rows
@@ -210,7 +210,8 @@ def _names(by: UsageBy, keys: Sequence[Any]) -> dict[Any, tuple[str, str]]:
         case UsageBy.DAY:
             return {key: (f"{key:%Y-%m-%d}", "") for key in keys}
         case UsageBy.USER:
-            return {key: (name, name) for key, name in User.objects.filter(pk__in=keys).values_list("pk", "username")}
+            users = User.objects.filter(pk__in=keys).values_list("pk", "username")
+            return {NO_USER: ("no user", ""), **{key: (name, name) for key, name in users}}
         case UsageBy.GROUP:
             groups = Group.objects.filter(pk__in=[key for key in keys if key is not None])
             return {None: ("in no group", ""), **{group.pk: (group.name, str(group.pk)) for group in groups}}

@@ -18,6 +18,8 @@ from agents.journal.queries import fetch
 TURN_PURPOSE: Final = "turn"
 # The agent and the release of calls that are about no conversation.
 NO_ID: Final = UUID(int=0)
+# The user of calls for memories that many share.
+NO_USER: Final = 0
 
 _KEYS: Final = ("at", "agent_id", "release_id", "user_id", "purpose")
 _COUNTERS: Final = ("calls", "input_tokens", "output_tokens", "cost_usd", "cost_unknown")
