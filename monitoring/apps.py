@@ -86,7 +86,7 @@ class MonitoringConfig(AppConfig):
         from console.navigation import Entry, register_entries
         from foundation.process_work import process_work
         from health_checks.registry import registry
-        from monitoring import budget_checks, health_checks, role_permissions
+        from monitoring import health_checks, role_permissions, spend_checks
         from monitoring.alerts import health_checks as alert_checks
         from monitoring.alerts.evaluator_thread import AlertEvaluator
         from monitoring.debugging import read_debug_targets
@@ -125,7 +125,7 @@ class MonitoringConfig(AppConfig):
         )
         register_debug_source(read_debug_targets)
         register_gate(ReadinessGate())
-        registry.register(*health_checks.CHECKS, *budget_checks.CHECKS, *alert_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *spend_checks.CHECKS, *alert_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)
         process_work.register(Notifier)
