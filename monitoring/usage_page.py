@@ -19,7 +19,7 @@ from accounts.audit import record_audit
 from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.role_permissions import EXPORT_LISTS
-from agents.journal.usage_rollups import NO_ID, UsageBy, UsageFilter, UsageTotal, read_usage
+from agents.journal.usage_rollups import NO_ID, NO_USER, UsageBy, UsageFilter, UsageTotal, read_usage
 from agents.models import Agent, Release, UsageRollup
 from console.formatting import NOTHING, format_count, format_money, format_tokens
 from console.list_export import ExportColumn, FileFormat, file_head, file_rows
@@ -109,7 +109,7 @@ def usage_context(request: HttpRequest) -> dict[str, Any]:
     today = now().astimezone(UTC).date()
     choice = read_choice(request.GET, today)
     rows = read_rows(choice)
-    total = read_usage(choice.starts_at, choice.ends_at, by=None, of=choice.usage_filter()).get(None, UsageTotal())
+    total = _total(rows, choice)
     return {
         "title": "Usage",
         "choice": choice,
@@ -210,7 +210,8 @@ def _names(by: UsageBy, keys: Sequence[Any]) -> dict[Any, tuple[str, str]]:
         case UsageBy.DAY:
             return {key: (f"{key:%Y-%m-%d}", "") for key in keys}
         case UsageBy.USER:
-            return {key: (name, name) for key, name in User.objects.filter(pk__in=keys).values_list("pk", "username")}
+            users = User.objects.filter(pk__in=keys).values_list("pk", "username")
+            return {NO_USER: ("no user", ""), **{key: (name, name) for key, name in users}}
         case UsageBy.GROUP:
             groups = Group.objects.filter(pk__in=[key for key in keys if key is not None])
             return {None: ("in no group", ""), **{group.pk: (group.name, str(group.pk)) for group in groups}}
@@ -227,6 +228,13 @@ def _ranges(today: date) -> Iterator[tuple[str, date, date]]:
     yield "30 days", today - 29 * DAY, today
     yield "This month", first, today
     yield "Last month", (first - DAY).replace(day=1), first - DAY
+
+
+def _total(rows: Sequence[UsageRow], choice: UsageChoice) -> UsageTotal:
+    """All of it. Groups do not add up to it: some users are in several."""
+    if choice.by is not UsageBy.GROUP:
+        return sum((row.usage for row in rows), UsageTotal())
+    return read_usage(choice.starts_at, choice.ends_at, by=None, of=choice.usage_filter()).get(None, UsageTotal())
 
 
 def _metrics(total: UsageTotal, choice: UsageChoice) -> Iterator[Metric]:

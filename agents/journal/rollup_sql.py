@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.domain.duration_buckets import BUCKET_COUNT, DURATION_BOUNDS
+from agents.journal.usage_rollups import ADD_TURNS
 
 # Half a microsecond less, the unit of the timestamps: bounds are inclusive, and width_bucket takes them as exclusive.
 _BOUNDS: Final = f"ARRAY[{', '.join(map(str, DURATION_BOUNDS))}]::float8[]"
@@ -202,7 +203,9 @@ def _total(counter: str) -> str:
 
 
 # `%(turns)s`: ids of ended turns that are in no rollup yet, which the caller marks or deletes in the same transaction.
-COUNT: Final = f"WITH {_facts('t.id = ANY(%(turns)s::uuid[])')}, turns AS ({_add(TURNS)}) {_add(CALLS)}"
+COUNT: Final = (
+    f"WITH {_facts('t.id = ANY(%(turns)s::uuid[])')}, usage AS ({ADD_TURNS}), turns AS ({_add(TURNS)}) {_add(CALLS)}"
+)
 
 
 _SELECTED: Final = (

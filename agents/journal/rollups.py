@@ -12,7 +12,6 @@ from django.db.models import Max, Min, Q
 from django.db.models.functions import Now
 
 from agents.journal.rollup_sql import COUNT
-from agents.journal.usage_rollups import count_usage_of_turns
 from agents.models import CallRollup, RollupWidth, Turn, TurnRollup
 from agents.models.rollups import HOURS_REACH, MINUTES_REACH
 from foundation.ids import lowest_id
@@ -34,7 +33,6 @@ def count_turns(turn_ids: Sequence[UUID]) -> None:
     if turn_ids:
         with connection.cursor() as cursor:
             cursor.execute(COUNT, {**_REACHES, "turns": list(turn_ids)})
-        count_usage_of_turns(turn_ids)
 
 
 def count_before_deletion(session_ids: Sequence[UUID]) -> None:

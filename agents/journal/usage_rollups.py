@@ -18,6 +18,8 @@ from agents.journal.queries import fetch
 TURN_PURPOSE: Final = "turn"
 # The agent and the release of calls that are about no conversation.
 NO_ID: Final = UUID(int=0)
+# The user of calls for memories that many share.
+NO_USER: Final = 0
 
 _KEYS: Final = ("at", "agent_id", "release_id", "user_id", "purpose")
 _COUNTERS: Final = ("calls", "input_tokens", "output_tokens", "cost_usd", "cost_unknown")
@@ -36,7 +38,8 @@ DO UPDATE SET {", ".join(f"{name} = r.{name} + excluded.{name}" for name in _COU
 _DAY: Final = "date_trunc('day', c.finished_at, 'UTC')"
 _TURN_KEYS: Final = f"{_DAY}, r.agent_id, c.release_id, c.user_id, '{TURN_PURPOSE}'"
 _TURN_ROWS: Final = "agents_turn c JOIN agents_release r ON r.id = c.release_id"
-_COUNT_TURNS: Final = _ADD.format(keys=_TURN_KEYS, rows=f"{_TURN_ROWS} WHERE c.id = ANY(%(turns)s::uuid[])")
+# The INSERT that adds the ended turns of `%(turns)s`, a part of the statement that counts them.
+ADD_TURNS: Final = _ADD.format(keys=_TURN_KEYS, rows=f"{_TURN_ROWS} WHERE c.id = ANY(%(turns)s::uuid[])")
 _NO_ID: Final = f"'{NO_ID}'::uuid"
 _COUNT_UTILITY_CALLS: Final = _ADD.format(
     keys=f"{_DAY}, coalesce(s.agent_id, {_NO_ID}), coalesce(s.release_id, {_NO_ID}), c.user_id, c.purpose",
@@ -126,11 +129,6 @@ class UsageTotal:
             self.side_cost_usd + other.side_cost_usd,
             self.cost_unknown + other.cost_unknown,
         )
-
-
-def count_usage_of_turns(turn_ids: Sequence[UUID]) -> None:
-    """Add ended turns. For `agents.journal.rollups.count_turns`, which makes each count once."""
-    _execute(_COUNT_TURNS, {"turns": list(turn_ids)})
 
 
 def count_usage_of_utility_calls(call_ids: Sequence[int]) -> None:

@@ -149,7 +149,7 @@ BUILT_IN_RULES: Final = (
         {"group_by": ["route"], "keep_firing_for_seconds": 120},
     ),
     BuiltInRule(
-        "spend",
+        "high_spend",
         "More than 90 % of a budget that people share is spent in its present period.",
         "budget_used_percent",
         90,

@@ -125,7 +125,8 @@ def compare(client: Client) -> set[str]:
         for alert in context["alerts"]
         if (match := NUMBER.match(alert.message))
     }
-    figures.pop("Memory")  # a percentage
+    for percentage in ("Memory", "Spend against budget"):
+        figures.pop(percentage)
     counts = {name: int(value.replace(",", "")) for name, (value, _) in figures.items()}
     assert counts == {name: listed(client, address) for name, (_, address) in figures.items()}
     return {re.sub(r"[\d,]+ failed with.*", "Kind", name) for name, count in counts.items() if count}

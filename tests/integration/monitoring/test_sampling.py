@@ -153,7 +153,7 @@ def test_budgets_that_are_shared_are_sampled_by_how_much_is_spent_and_those_of_u
 
 
 def spend_rule() -> AlertRule:
-    [rule] = [rule for rule in BUILT_IN_RULES if rule.name == "spend"]
+    [rule] = [rule for rule in BUILT_IN_RULES if rule.name == "high_spend"]
     return rule.make_row()
 
 
