@@ -10,7 +10,7 @@ from django.conf import settings
 from accounts.models import ApiKey
 from agents.budgets.remaining import RemainingBudget, remaining_budgets
 from agents.models import ConnectionSlot, Turn
-from ratelimits.limiter import message_limits, remaining, request_limits, storage_limit
+from ratelimits.limiter import hourly_message_limit, message_limits, remaining, request_limits, storage_limit
 from ratelimits.rates import Remaining
 
 
@@ -43,6 +43,7 @@ def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
             [
                 *request_limits(user_id=user_id, key_id=key_id),
                 *message_limits(user_id=user_id, key_id=key_id),
+                hourly_message_limit(user_id=user_id),
                 storage_limit(user_id=user_id),
             ]
         ),

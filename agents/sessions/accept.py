@@ -33,7 +33,7 @@ from foundation.db_retry import retry_after_deadlock, retry_after_lost_connectio
 from foundation.errors import IdempotencyMismatch, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
 from foundation.sentinels import UNSET, Unset
-from ratelimits import guard_message
+from ratelimits import count_message, refund_message
 
 MAX_KEY_LENGTH = 255
 _DEADLINE_SECONDS = int(TURN_DEADLINE.total_seconds())
@@ -81,7 +81,6 @@ def accept_message(
     check_text(text)
     if key is not None:
         check_key(key)
-    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=session_id, size_bytes=len(text.encode()))
     new = NewTurn(
         session_id=session_id,
         user_id=actor.user_id,
@@ -97,7 +96,13 @@ def accept_message(
         title=make_title(text),
         api_key_id=actor.key_id,
     )
-    return accept_new(new)
+    with count_message(
+        user_id=actor.user_id, key_id=actor.key_id, session_id=session_id, size_bytes=len(text.encode())
+    ):
+        accepted = accept_new(new)
+    if accepted.replayed:
+        refund_message(user_id=actor.user_id)
+    return accepted
 
 
 def accept_new(new: NewTurn) -> Accepted:

@@ -35,7 +35,7 @@ from foundation.db_retry import retry_after_deadlock, retry_after_lost_connectio
 from foundation.db_threads import start_in_db_thread
 from foundation.errors import Conflict, InvalidInput
 from foundation.ids import new_id
-from ratelimits import guard_message
+from ratelimits import count_message, refund_message
 from ratelimits.limiter import consume, rate
 
 __all__ = [
@@ -127,9 +127,6 @@ def leave_message(actor: Actor, *, session_id: UUID, text: str, key: str | None 
     own = access_session(actor=actor, session_id=session_id)
     if not handoff_settings(own).offered:
         raise HandoffNotOffered
-    guard_message(user_id=own.user_id, key_id=actor.key_id, session_id=session_id, size_bytes=len(text.encode()))
-    if find_unresolved(own) is None:
-        _count_request(own)
     message_id = new_id()
     new = NewTurn(
         session_id=session_id,
@@ -145,7 +142,13 @@ def leave_message(actor: Actor, *, session_id: UUID, text: str, key: str | None 
         priority=Priority.INTERACTIVE,
         title=make_title(text),
     )
-    return retry_after_lost_connection(lambda: _store_message(new), detail=NOT_STORED)
+    with count_message(user_id=own.user_id, key_id=actor.key_id, session_id=session_id, size_bytes=len(text.encode())):
+        if find_unresolved(own) is None:
+            _count_request(own)
+        accepted = retry_after_lost_connection(lambda: _store_message(new), detail=NOT_STORED)
+    if accepted.replayed:
+        refund_message(user_id=own.user_id)
+    return accepted
 
 
 @retry_after_deadlock

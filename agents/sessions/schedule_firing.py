@@ -31,7 +31,7 @@ from agents.sessions.crud import insert_session_row
 from foundation.errors import BandstandError, Conflict, Forbidden, InvalidInput, NotFound, OurFault
 from foundation.graphemes import cut_text
 from foundation.ids import derive_id, new_id
-from ratelimits import guard_message
+from ratelimits import count_message
 from scheduling.occurrences import passed_runs
 
 log = structlog.get_logger(__name__)
@@ -225,9 +225,10 @@ def _send(due: DueSchedule, agents: Mapping[UUID, Agent], new: NewTurn) -> Accep
     agent = agents.get(due.agent_id)
     if due.session_id is None and agent is None:
         raise NotFound(NOT_FOR_YOU)
-    guard_message(user_id=due.user_id, key_id=None, session_id=due.session_id, size_bytes=len(due.text.encode()))
+    size = len(due.text.encode())
     try:
-        return accept_new(new) if due.session_id is not None or agent is None else _begin_session(agent, new)
+        with count_message(user_id=due.user_id, key_id=None, session_id=due.session_id, size_bytes=size):
+            return accept_new(new) if due.session_id is not None or agent is None else _begin_session(agent, new)
     except NotFound:
         raise NotFound(NOT_FOR_YOU) from None
 

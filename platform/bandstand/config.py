@@ -325,6 +325,7 @@ class Config(BaseSettings):
     # Rate limits; see `ratelimits`.
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
     messages_per_minute: Limit = Field(600, alias="BANDSTAND_MESSAGES_PER_MINUTE")
+    messages_per_hour: Limit = Field(0, alias="BANDSTAND_MESSAGES_PER_HOUR")
     messages_per_session_per_minute: Limit = Field(120, alias="BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE")
     stored_megabytes_per_day: Limit = Field(200, alias="BANDSTAND_STORED_MEGABYTES_PER_DAY")
     fork_megabytes: Annotated[int, Field(ge=1, le=1024)] = Field(16, alias="BANDSTAND_FORK_MEGABYTES")

@@ -3,7 +3,23 @@
 A layer below `accounts`, so that authentication can use it.
 """
 
-from ratelimits.limiter import guard_bad_key, guard_message, guard_request, guard_storage
+from ratelimits.limiter import (
+    count_message,
+    guard_bad_key,
+    guard_message,
+    guard_request,
+    guard_storage,
+    refund_message,
+)
 from ratelimits.rates import Rate, Remaining
 
-__all__ = ["Rate", "Remaining", "guard_bad_key", "guard_message", "guard_request", "guard_storage"]
+__all__ = [
+    "Rate",
+    "Remaining",
+    "count_message",
+    "guard_bad_key",
+    "guard_message",
+    "guard_request",
+    "guard_storage",
+    "refund_message",
+]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 from time import monotonic
@@ -14,7 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from foundation.errors import RateLimited, TooLarge
+from foundation.errors import BandstandError, RateLimited, TooLarge, Unavailable
 from ratelimits import buckets
 from ratelimits.leased_tokens import LeasedTokens, LeaseState
 from ratelimits.rates import Rate, Remaining
@@ -24,7 +25,8 @@ LimitedKey: TypeAlias = tuple[Rate, str]
 # A lease is a share of the bucket, so that small limits are exact and large ones cost a statement per 50 requests.
 LEASED_SHARE = 20
 LARGEST_LEASE = 50
-DAY_SECONDS = 24 * 3600.0
+HOUR_SECONDS = 3600.0
+DAY_SECONDS = 24 * HOUR_SECONDS
 
 # The tokens that this process has leased.
 leased_tokens = LeasedTokens()
@@ -84,7 +86,34 @@ def guard_message(
         # With the user's id in the key, so that no user can exhaust the limit of another's session.
         limits.append((rate("messages-session", per_session), f"m:s:{user_id}:{session_id}"))
     storage = storage_limit(user_id=user_id)
-    return consume([*limits, storage], {storage[1]: _kilobytes(storage[0], size_bytes)})
+    # The hour comes last: its tokens are too few to be held for a message that another limit refuses.
+    limits += [storage, hourly_message_limit(user_id=user_id)]
+    return consume(limits, {storage[1]: _kilobytes(storage[0], size_bytes)})
+
+
+@contextmanager
+def count_message(
+    *, user_id: int, key_id: UUID | None, session_id: UUID | None, size_bytes: int = 0
+) -> Iterator[list[Remaining]]:
+    """As `guard_message`; a message that the block then refuses does not count in the hour.
+
+    Minutes are left as they are: they limit how often somebody tries.
+    """
+    remains = guard_message(user_id=user_id, key_id=key_id, session_id=session_id, size_bytes=size_bytes)
+    try:
+        yield remains
+    except Unavailable:
+        raise  # it may have been stored
+    except BandstandError:
+        refund_message(user_id=user_id)
+        raise
+
+
+def refund_message(*, user_id: int) -> None:
+    """Return a message that was counted to the limit of the hour, as for a repeat of one that counted before."""
+    limit, key = hourly_message_limit(user_id=user_id)
+    if limit.limit:
+        buckets.refund_token(limit, key)
 
 
 def guard_storage(*, user_id: int, size_bytes: int) -> None:
@@ -149,6 +178,21 @@ def message_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:
     limit = settings.BANDSTAND.messages_per_minute
     limits = [(rate("messages", limit), f"m:u:{user_id}")]
     return limits if key_id is None else [*limits, (rate("messages-key", limit), f"m:k:{key_id}")]
+
+
+def hourly_message_limit(*, user_id: int) -> LimitedKey:
+    """The limit and bucket key of a user's messages in an hour. A key has none of its own: it sends for its user."""
+    return _hourly_rate(settings.BANDSTAND.messages_per_hour), f"m:h:{user_id}"
+
+
+@lru_cache(maxsize=16)
+def _hourly_rate(messages: int) -> Rate:
+    return Rate(
+        "messages-hour",
+        messages,
+        HOUR_SECONDS,
+        refusal=f"You have sent the messages that you may in an hour ({messages}).",
+    )
 
 
 def remaining(limits: Sequence[LimitedKey]) -> list[Remaining]:

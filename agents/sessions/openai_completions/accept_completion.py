@@ -37,7 +37,7 @@ from foundation import strict_json
 from foundation.clock import now
 from foundation.db_retry import retry_after_deadlock, retry_after_lost_connection
 from foundation.errors import InvalidInput, NotFound, Unauthenticated
-from ratelimits import guard_message
+from ratelimits import count_message, refund_message
 
 
 def accept_completion(actor: Actor, completion: Completion) -> AcceptedCompletion:
@@ -55,14 +55,17 @@ def accept_completion(actor: Actor, completion: Completion) -> AcceptedCompletio
         raise Unauthenticated
     if completion.key is not None:
         check_key(completion.key)
-    guard_message(
+    ids = CompletionIds()
+    with count_message(
         user_id=actor.user_id,
         key_id=actor.key_id,
         session_id=completion.session_id,
         size_bytes=_stored_bytes(completion),
-    )
-    ids = CompletionIds()
-    return retry_after_lost_connection(lambda: _accept(actor, completion, ids), detail=NOT_STORED)
+    ):
+        accepted = retry_after_lost_connection(lambda: _accept(actor, completion, ids), detail=NOT_STORED)
+    if accepted.replayed:
+        refund_message(user_id=actor.user_id)
+    return accepted
 
 
 @retry_after_deadlock

@@ -198,7 +198,7 @@ def _guard(user_id: int) -> None:
         last = _active.get(user_id)
         if last is not None and monotonic() - last < IDLE_SECONDS:
             raise RateLimited("Your last export still runs: wait for its end.", retry_after_seconds=IDLE_SECONDS)
-        consume([(rate("list-exports", EXPORTS_PER_HOUR, 3600.0, leased=False), f"x:u:{user_id}")])
+        consume([(rate("list-exports", EXPORTS_PER_HOUR, 3600.0, leased=False), f"e:u:{user_id}")])
         _active[user_id] = monotonic()
 
 

@@ -10,8 +10,17 @@ from django.db import connection
 from django.test import override_settings
 
 from agents.models import ConnectionSlot, WebProcess
-from foundation.errors import RateLimited, TooLarge
-from ratelimits import buckets, guard_bad_key, guard_message, guard_request, guard_storage, limiter
+from foundation.errors import NotFound, RateLimited, TooLarge, Unavailable
+from ratelimits import (
+    buckets,
+    count_message,
+    guard_bad_key,
+    guard_message,
+    guard_request,
+    guard_storage,
+    limiter,
+    refund_message,
+)
 from ratelimits.leased_tokens import LeasedTokens
 from ratelimits.limiter import consume, rate
 from ratelimits.models import Bucket
@@ -182,6 +191,75 @@ def test_what_limits_are_counted_in_waits_for_no_disk() -> None:
             "SELECT relpersistence FROM pg_class WHERE relname = ANY(%s)", [[model._meta.db_table for model in tables]]
         )
         assert [row[0] for row in cursor.fetchall()] == ["u"] * 3
+
+
+# --- messages per hour ---
+
+
+def sent(count: int = 1) -> int:
+    """How many of so many messages pass."""
+    passed = 0
+    for _ in range(count):
+        try:
+            with count_message(user_id=1, key_id=None, session_id=None):
+                passed += 1
+        except RateLimited:
+            pass
+    return passed
+
+
+@pytest.mark.django_db
+def test_no_process_holds_messages_of_an_hour_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = [LeasedTokens() for _ in range(4)]
+    passed = 0
+    with limited(messages_per_hour=100, messages_per_minute=0):
+        for number in range(120):
+            monkeypatch.setattr(limiter, "leased_tokens", processes[number % 4])
+            passed += sent()
+    assert passed == 100
+
+
+@pytest.mark.django_db
+def test_a_user_reads_when_the_next_message_of_the_hour_may_come() -> None:
+    with limited(messages_per_hour=10):
+        assert sent(12) == 10
+        with pytest.raises(
+            RateLimited, match=r"messages that you may in an hour \(10\)\. Try again in 6 minutes"
+        ) as refused:
+            guard_message(user_id=1, key_id=uuid4(), session_id=None)
+    assert 350 < (refused.value.retry_after_seconds or 0) <= 360
+
+
+@pytest.mark.django_db
+def test_what_is_refused_for_another_reason_does_not_count_in_the_hour() -> None:
+    with limited(messages_per_hour=2, messages_per_session_per_minute=1):
+        for _ in range(5):
+            with pytest.raises(NotFound), count_message(user_id=1, key_id=None, session_id=None):
+                raise NotFound
+        session = uuid4()
+        guard_message(user_id=1, key_id=None, session_id=session)
+        for _ in range(5):
+            with pytest.raises(RateLimited, match="messages-session"):
+                guard_message(user_id=1, key_id=None, session_id=session)
+        assert sent(3) == 1
+        refund_message(user_id=1)
+        limiter.leased_tokens.clear()
+        assert sent(3) == 1
+
+
+@pytest.mark.django_db
+def test_what_may_be_stored_counts_in_the_hour() -> None:
+    with limited(messages_per_hour=2):
+        with pytest.raises(Unavailable), count_message(user_id=1, key_id=None, session_id=None):
+            raise Unavailable
+        assert sent(3) == 1
+
+
+@pytest.mark.django_db
+def test_without_a_limit_of_the_hour_nothing_is_given_back(django_assert_num_queries: Any) -> None:
+    guard_message(user_id=1, key_id=None, session_id=None)
+    with django_assert_num_queries(0):
+        refund_message(user_id=1)
 
 
 # --- stored bytes ---
