@@ -134,10 +134,13 @@ def _request(user_id: int, session_id: UUID, turn_id: UUID | None, step: int, **
     from agents.domain.budgets import CallPrice
     from tests.support.budgets import budget_request
 
-    changes = {"price": CallPrice(Decimal(3), Decimal(15)), "output_tokens": 4_096, "purpose": "step", "may_wait": True} | changes
-    return budget_request(
-        user_id, session_id=session_id, turn_id=turn_id, step=step, epoch=1, bytes=4_000, **changes
-    )
+    changes = {
+        "price": CallPrice(Decimal(3), Decimal(15)),
+        "output_tokens": 4_096,
+        "purpose": "step",
+        "may_wait": True,
+    } | changes
+    return budget_request(user_id, session_id=session_id, turn_id=turn_id, step=step, epoch=1, bytes=4_000, **changes)
 
 
 def _write(turn_id: UUID, number: int, reservation: int | None) -> None:
@@ -169,7 +172,10 @@ def _measure_waiting(turns: Sequence[Turn]) -> None:
         wanted = {"output_tokens": 10_000, "least_output_tokens": 10_000}
         for begin in range(0, WAITING, 100):
             settle_and_reserve(
-                [_request(one.user_id, one.session_id, one.turn_id, 1, **wanted) for one in waiting[begin : begin + 100]]
+                [
+                    _request(one.user_id, one.session_id, one.turn_id, 1, **wanted)
+                    for one in waiting[begin : begin + 100]
+                ]
             )
         assert BudgetReservation.objects.filter(status="waiting").count() == WAITING
         for is_full in (False, True):
