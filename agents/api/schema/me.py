@@ -63,8 +63,8 @@ COMPONENTS = {
             "rates": {
                 "type": "object",
                 "description": "By name: `requests` and `messages` of the account, `requests_key` and `messages_key` "
-                "of the key that you use, `messages_hour` and `stored_kilobytes` of the account. A rate without a limit "
-                "is not there.",
+                "of the key that you use, `messages_hour` and `stored_kilobytes` of the account. A rate without a "
+                "limit is not there.",
                 "additionalProperties": ref("Rate"),
             },
             "concurrency": ref("ConcurrencyLimits"),
