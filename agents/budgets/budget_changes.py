@@ -20,7 +20,7 @@ from agents.budgets.reservations import BUDGETS_CHANNEL
 from agents.domain.budgets import WARN_PERCENT, BudgetPeriod, BudgetSubject, BudgetUnit
 from agents.models import Agent, Budget
 from agents.permissions.role_permissions import ADD_BUDGET, CHANGE_BUDGET, DELETE_BUDGET, OVERRIDE_BUDGET
-from foundation.advisory_locks import AdvisoryLock
+from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.clock import now
 from foundation.errors import Conflict, InvalidInput, NotFound
 from foundation.visible_text import visible_text
@@ -171,8 +171,7 @@ def _check_amount(amount: Decimal, unit: BudgetUnit) -> Decimal:
 def _lock_accounts() -> None:
     """Nothing is reserved or settled until the end of the transaction. First of all in each verb: the function that
     counts takes this lock before it locks windows, and looks at budgets then."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [AdvisoryLock.ACCOUNT_BUDGETS])
+    advisory_xact_lock(AdvisoryLock.ACCOUNT_BUDGETS)
 
 
 def _find_locked(budget_id: UUID) -> Budget:

@@ -183,6 +183,9 @@ def _long_statements() -> Iterator[None]:
     if connection.connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
         settings["transaction_timeout"] = "0"
     with connection.cursor() as cursor:
+        # Not by RESET: it knows nothing of what our backend sets after it has connected.
+        cursor.execute("SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", [list(settings)])
+        before = cursor.fetchall()
         for name, value in settings.items():
             cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
     try:
@@ -190,5 +193,5 @@ def _long_statements() -> Iterator[None]:
     finally:
         if connection.is_usable():
             with connection.cursor() as cursor:
-                for name in settings:
-                    cursor.execute(f"RESET {name}")
+                for name, value in before:
+                    cursor.execute("SELECT set_config(%s, %s, false)", [name, value])

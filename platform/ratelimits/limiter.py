@@ -95,7 +95,8 @@ def guard_message(
 def count_message(
     *, user_id: int, key_id: UUID | None, session_id: UUID | None, size_bytes: int = 0
 ) -> Iterator[list[Remaining]]:
-    """As `guard_message`; a message that the block then refuses does not count in the hour.
+    """Count a message against its limits, as `guard_message` does and with what that raises; one that the block then
+    refuses does not count in the hour.
 
     Minutes are left as they are: they limit how often somebody tries.
     """

@@ -107,3 +107,18 @@ def test_connections_search_indexes_widely_enough() -> None:
         for name, value in (("hnsw.ef_search", "200"), ("hnsw.iterative_scan", "relaxed_order"), ("jit", "off")):
             cursor.execute("SELECT '[1]'::vector, current_setting(%s)", [name])
             assert cursor.fetchone()[1] == value
+
+
+def timeouts() -> list[str]:
+    names = ["statement_timeout", "lock_timeout", "transaction_timeout"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(name, true) FROM unnest(%s::text[]) AS name", [names])
+        return [row[0] for row in cursor.fetchall()]
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_a_connection_has_its_timeouts_again_when_indexes_are_built() -> None:
+    before = timeouts()
+    with large_owners._long_statements():
+        assert timeouts() != before
+    assert timeouts() == before

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents.journal.compaction import compact_turns
 from agents.management.demo.removal import remove
-from agents.models import Agent, AgentDraft, AgentSession, Release, RouteHealth, Runner, Turn
+from agents.models import Agent, AgentDraft, AgentSession, Budget, Release, RouteHealth, Runner, Turn
 from agents.sessions import delete_session
 from monitoring.models import GaugeSample
 from monitoring.prometheus import families
@@ -146,6 +146,7 @@ def test_every_metric_is_there_when_everything_has_happened() -> None:
     record_scheduler_heartbeat()
     Runner.objects.create(host="here", pid=7, capacity=8)
     RouteHealth.objects.create(provider="openai", model="gpt-4o", credential="x")
+    Budget.objects.create(subject="everybody", unit="usd", period="month", amount=10)
     sample()
     GaugeSample.objects.create(metric="active_sessions", at=timezone.now(), value=1)
     figures = read_figures("1.0")
