@@ -202,6 +202,11 @@ BEGIN
                      (item.request ->> 'bytes')::bigint + ceil(o.extra_tokens * 1.1))::bigint
         INTO input_bound FROM agents_tokenratio o WHERE o.route = item.request ->> 'route';
         input_bound := coalesce(input_bound, (item.request ->> 'bytes')::bigint);
+        IF item.request ->> 'window' IS NOT NULL THEN
+            -- No model reads more than its window, whatever its provider has reported once.
+            input_bound := least(input_bound, greatest((item.request ->> 'window')::bigint,
+                                                       (item.request ->> 'estimated_tokens')::bigint));
+        END IF;
         most := (item.request ->> 'output_tokens')::bigint;
         floor_tokens := least(most, (item.request ->> 'least_output_tokens')::bigint);
         output_bound := most;
