@@ -38,7 +38,8 @@ class BudgetRequest:
     """A call that is about to be made.
 
     `price` None: unknown. `estimated_tokens` and `bytes` are those of its request, from which the bound of its input
-    follows; `output_tokens` is the most that it may write, `least_output_tokens` what it may be shortened to.
+    follows, which is no more than the model's `window`, where that is known; `output_tokens` is the most that it may
+    write, `least_output_tokens` what it may be shortened to.
     `may_wait`: it may wait for others to settle; then it needs a `turn`, whose open step it is.
     """
 
@@ -58,6 +59,7 @@ class BudgetRequest:
     epoch: int | None = None
     utility_call_id: int | None = None
     key_id: UUID | None = None
+    window: int | None = None
     lease_seconds: float = LEASE_SECONDS
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class BudgetRequest:
             else {"input": f"{price.input:f}", "output": f"{price.output:f}", "request": f"{price.request:f}"},
             "estimated_tokens": self.estimated_tokens,
             "bytes": self.bytes,
+            "window": self.window,
             "output_tokens": self.output_tokens,
             "least_output_tokens": self.least_output_tokens,
             "may_wait": self.may_wait,

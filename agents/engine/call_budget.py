@@ -62,6 +62,7 @@ async def reserve_call(
             price=await services.models.price_bound(route, input_tokens=size),
             estimated_tokens=count_tokens(request.messages, estimate_tokens) + estimate_tokens(assembled.tools_text),
             bytes=size,
+            window=assembled.known_window,
             output_tokens=most,
             least_output_tokens=context.release.limits.least_output_tokens,
             may_wait=may_wait,

@@ -118,8 +118,9 @@ class ModelCall:
         self._tool_calls: Sequence[ToolCall] = ()
         self._notes: dict[str, Any] = {}
         self._error: ModelError | None = None
-        # The last usage that the provider has reported.
+        # The last usage that the provider has reported, and whether more of the answer has come since.
         self._usage_update: UsageUpdate | None = None
+        self._is_usage_old = False
         self._request_id: str | None = None
         self._started_at: float | None = None
         self._total_seconds: float | None = None
@@ -187,11 +188,18 @@ class ModelCall:
         return unsent
 
     def partial_cost(self) -> BilledUsage:
-        """The usage of a call that has no answer, as far as its provider has reported it."""
+        """The usage of a call that has no answer, as far as its provider has reported it. Of an answer that went on
+        after the last report, as those do whose provider reports the input before it writes, nobody knows the
+        output."""
         if not self._may_have_been_sent:
             return BilledUsage()
         update = self._usage_update
-        return self._price(update.usage, update.response_model) if update else self._price(None, None)
+        if update is None:
+            return self._price(None, None)
+        usage = self._price(update.usage, update.response_model)
+        if self._is_usage_old:
+            return replace(usage, output_tokens=None, cost_usd=self._price(None, None).cost_usd)
+        return usage
 
     def estimate_output(self, usage: BilledUsage) -> int:
         """The output tokens of the call so far, estimated, where `usage` does not know them, else 0: the limits of a
@@ -284,10 +292,14 @@ class ModelCall:
             self._notes |= event.notes if _is_storable(event.notes, MAX_NOTES_BYTES) else {"notes_dropped": True}
             if event.usage is not None:
                 self._usage_update = UsageUpdate(event.usage, event.response_model)
+                self._is_usage_old = False
             return event
         if isinstance(event, UsageUpdate):
             self._usage_update = event
-        elif isinstance(event, FirstToken):
+            self._is_usage_old = False
+            return None
+        self._is_usage_old = True
+        if isinstance(event, FirstToken):
             self._request_id = event.request_id
             self._first_token_seconds = round(self._seconds(), 3)
         else:

@@ -24,7 +24,15 @@ from agents.engine.shielded import run_shielded
 from agents.engine.utility_budget import reserve_utility_call
 from agents.journal.utility_calls import UtilityOutcome, UtilityOwner, begin_utility_call, end_utility_call
 from agents.llm.errors import EmptyAnswer, ModelError
-from agents.llm.interface import ChatMessage, Finished, FirstToken, ModelRequest, TextDelta, UsageUpdate
+from agents.llm.interface import (
+    ChatMessage,
+    Finished,
+    FirstToken,
+    ModelRequest,
+    ReasoningDelta,
+    TextDelta,
+    UsageUpdate,
+)
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import BandstandError
 from foundation.storable_text import storable_text
@@ -241,6 +249,8 @@ class _UtilityCall:
         finished: Finished | None = None
         async with aclosing(llm.stream(request)) as events:
             async for event in events:
+                if isinstance(event, FirstToken | TextDelta | ReasoningDelta):
+                    self._forget_output()
                 match event:
                     case FirstToken():
                         self._has_begun = True
@@ -264,3 +274,9 @@ class _UtilityCall:
         if not answer:
             raise EmptyAnswer
         return UtilityAnswer(answer, self._route, self.usage, is_cut=finished.finish_reason == "length")
+
+    def _forget_output(self) -> None:
+        """More of the answer has come than what was reported until now."""
+        if self.usage.output_tokens is not None:
+            unknown = price_usage(self._models, self._route, None, None)
+            self.usage = replace(self.usage, output_tokens=None, cost_usd=unknown.cost_usd)

@@ -107,7 +107,8 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class UsageUpdate:
-    """The usage so far, sent before the end: it is billed if the answer breaks off."""
+    """The usage so far, sent before the end. If the answer breaks off, it is billed; the output of one that has gone on
+    since is unknown."""
 
     usage: Usage
     response_model: str | None

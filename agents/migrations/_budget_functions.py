@@ -202,6 +202,11 @@ BEGIN
                      (item.request ->> 'bytes')::bigint + ceil(o.extra_tokens * 1.1))::bigint
         INTO input_bound FROM agents_tokenratio o WHERE o.route = item.request ->> 'route';
         input_bound := coalesce(input_bound, (item.request ->> 'bytes')::bigint);
+        IF item.request ->> 'window' IS NOT NULL THEN
+            -- No model reads more than its window, whatever its provider has reported once.
+            input_bound := least(input_bound, greatest((item.request ->> 'window')::bigint,
+                                                       (item.request ->> 'estimated_tokens')::bigint));
+        END IF;
         most := (item.request ->> 'output_tokens')::bigint;
         floor_tokens := least(most, (item.request ->> 'least_output_tokens')::bigint);
         output_bound := most;
@@ -211,17 +216,24 @@ BEGIN
         FOR b IN
             SELECT g.*, CASE WHEN g.override_until > at THEN g.override_amount ELSE g.amount END AS now_amount,
                    CASE WHEN g.subject = 'each_user' THEN (item.request ->> 'user')::int ELSE 0 END AS counted
-            FROM agents_budget g
-            WHERE g.subject = 'everybody'
-               OR g.user_id = (item.request ->> 'user')::int
-               OR g.agent_id = (item.request ->> 'agent')::uuid
-               OR g.api_key_id = key
-               OR g.group_id IN (SELECT m.group_id FROM accounts_user_groups m
-                                 WHERE m.user_id = (item.request ->> 'user')::int)
-               -- What is no user's is that of 0.
-               OR g.subject = 'each_user' AND (item.request ->> 'user')::int <> 0 AND NOT EXISTS (
+            -- Each part by an index: there may be a budget for each of many thousand users.
+            FROM (
+                SELECT s.* FROM agents_budget s
+                WHERE s.subject IN ('everybody', 'each_user')
+                  -- What is no user's is that of 0.
+                  AND (s.subject = 'everybody' OR (item.request ->> 'user')::int <> 0 AND NOT EXISTS (
                       SELECT FROM agents_budget o
-                      WHERE o.user_id = (item.request ->> 'user')::int AND o.unit = g.unit AND o.period = g.period)
+                      WHERE o.user_id = (item.request ->> 'user')::int AND o.unit = s.unit AND o.period = s.period))
+                UNION ALL
+                SELECT s.* FROM agents_budget s WHERE s.user_id = (item.request ->> 'user')::int
+                UNION ALL
+                SELECT s.* FROM agents_budget s WHERE s.agent_id = (item.request ->> 'agent')::uuid
+                UNION ALL
+                SELECT s.* FROM agents_budget s WHERE s.api_key_id = key
+                UNION ALL
+                SELECT s.* FROM accounts_user_groups m JOIN agents_budget s ON s.group_id = m.group_id
+                WHERE m.user_id = (item.request ->> 'user')::int
+            ) g
             ORDER BY g.id
         LOOP
             IF b.unit = 'usd' THEN

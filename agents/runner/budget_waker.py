@@ -12,7 +12,7 @@ import structlog
 from django.db import transaction
 
 from agents.budgets.reservations import settle_and_reserve
-from agents.domain.budgets import OPEN_RESERVATIONS
+from agents.domain.budgets import OPEN_RESERVATIONS, ReservationStatus
 from agents.domain.states import TurnStatus, WaitReason
 from agents.journal.locked_writes import lock_turn, resume_locked, try_lock_session
 from agents.models import BudgetReservation, Runner
@@ -39,7 +39,11 @@ def settle_open_reservations() -> int:
 
 
 def _has_open() -> bool:
-    return BudgetReservation.objects.filter(status__in=OPEN_RESERVATIONS).exists()
+    """Whether something is open, or was reported after it was settled: nobody else may come by to book that where a
+    budget is used up."""
+    unconfirmed = ReservationStatus.UNCONFIRMED
+    late = BudgetReservation.objects.filter(status=unconfirmed, reported_at__isnull=False)
+    return BudgetReservation.objects.filter(status__in=OPEN_RESERVATIONS).union(late, all=True).exists()
 
 
 def wake_for_budget(turns: Sequence[tuple[UUID, UUID]]) -> int:

@@ -107,12 +107,10 @@ QUESTION: Final = "Go on, and say as much as you may."
 def main() -> None:
     chance = random.Random(int(os.environ["CHAOS_SEED"]))
     enough, shape = int(os.environ["CHAOS_KILLS"]), os.environ["CHAOS_SHAPE"]
-    if os.environ.get("CHAOS_SPOILED"):
-        # The control: what killed runners had reserved is returned, as if their calls were never billed.
-        vars(budget_waker)["settle_and_reserve"] = _return_all
     # So many deaths in a row happen to no turn outside of here.
     vars(reaper).update(MAX_TOOL_STALLS=1_000, MAX_ATTEMPTS_WITHOUT_PROGRESS=1_000)
-    stage = Stage(Path(os.environ["CHAOS_LEDGER"]), chance, answers_whole=shape == "bound")
+    is_spoiled = bool(os.environ.get("CHAOS_SPOILED"))
+    stage = Stage(Path(os.environ["CHAOS_LEDGER"]), chance, answers_whole=shape == "bound", is_spoiled=is_spoiled)
     kills = stage.play_points(enough) if shape == "points" else stage.play_bound(enough)
     report = stage.judge()
     connections.close_all()
@@ -120,11 +118,13 @@ def main() -> None:
 
 
 class Stage:
-    """The provider, the sessions, the runners, and what must hold of them."""
+    """The provider, the sessions, the runners, and what must hold of them. `is_spoiled` is the control: what a killed
+    runner had reserved is returned, as if its calls were never billed."""
 
-    def __init__(self, ledger: Path, chance: random.Random, *, answers_whole: bool) -> None:
+    def __init__(self, ledger: Path, chance: random.Random, *, answers_whole: bool, is_spoiled: bool) -> None:
         self._ledger = ledger
         self._chance = chance
+        self._is_spoiled = is_spoiled
         ledger.touch()
         self._address = self._start_provider(answers_whole=answers_whole)
         sync_roles()
@@ -239,6 +239,8 @@ class Stage:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 self._alive.pop(pid)
+                if self._is_spoiled:
+                    self._return_reserved(pid)
                 return True
         os.kill(pid, signal.SIGCONT)
         return False
@@ -257,6 +259,11 @@ class Stage:
         return any(reserved.values()) and all(
             reserved[turn] <= billed[numbers[session_id]] for turn, session_id in turns
         )
+
+    def _return_reserved(self, pid: int) -> None:
+        turns = Turn.objects.filter(runner__pid=pid).values("pk")
+        reserved = BudgetReservation.objects.filter(status="reserved", turn_id__in=turns)
+        settle_and_reserve(releases=list(reserved.values_list("pk", flat=True)))
 
     def _set_amount(self, amount: Decimal) -> None:
         Budget.objects.filter(pk=self._budget.pk).update(amount=amount)
@@ -331,11 +338,6 @@ class Stage:
             "waited": Event.objects.filter(type="turn.waiting").count(),
             "faults": faults,
         }
-
-
-def _return_all(*_: Any, **__: Any) -> Any:
-    ids = BudgetReservation.objects.filter(status="reserved").values_list("pk", flat=True)
-    return settle_and_reserve(releases=list(ids))
 
 
 @contextmanager

@@ -142,6 +142,15 @@ def test_a_lost_call_is_settled_without_any_runner() -> None:
     assert (window.spent, window.reserved) == (Decimal(2), Decimal(0))
 
 
+def test_usage_that_is_reported_late_is_booked_where_nobody_calls_any_more() -> None:
+    limit = budget()
+    lost = reserved(lease_seconds=-1)
+    reap()
+    report_usage(lost, usd=Decimal("0.5"), tokens=20)
+    reap()
+    assert BudgetWindow.objects.get(budget=limit).spent == Decimal("0.5")
+
+
 @pytest.mark.parametrize("ends", ["refused", "unlimited"])
 async def test_a_turn_that_hears_nothing_of_its_wait_is_woken_by_the_next_pass(ends: str) -> None:
     limit = await in_db_thread(lambda: budget(amount=60))

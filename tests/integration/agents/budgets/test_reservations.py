@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
+from accounts.models import User
 from agents.budgets.reservations import (
     MustWait,
     Refused,
@@ -67,3 +69,24 @@ def test_a_call_that_can_never_fit_and_one_without_a_price_are_refused() -> None
     assert unpriced.reason is RefusalReason.PRICE_UNKNOWN
     assert free == Reserved(None, 100)
     assert not isinstance(free, MustWait)
+
+
+def test_a_call_does_not_read_the_budgets_of_others() -> None:
+    others = User.objects.bulk_create([User(username=f"user-{number}") for number in range(1_000)])
+    Budget.objects.bulk_create(
+        [Budget(subject="user", user=user, unit="usd", period="day", amount=5) for user in others]
+    )
+    dollars(5)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE agents_budget")
+
+        def read_rows() -> int:
+            cursor.execute(
+                "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+                " WHERE relname = 'agents_budget'"
+            )
+            return int(cursor.fetchone()[0])
+
+        before = read_rows()
+        settle_and_reserve([budget_request(others[0].pk)])
+        assert read_rows() - before < 50

@@ -143,6 +143,15 @@ def test_a_call_that_was_not_made_is_given_back_even_if_it_was_taken_for_lost() 
     assert used(budget) == (0, 0)
 
 
+def test_what_a_provider_has_reported_once_reserves_no_more_than_the_model_can_read() -> None:
+    dollars(1_000_000)
+    ada, bob = Caller.begin("ada"), Caller.begin("bob")
+    assert isinstance(ada.ask(), Reserved)
+    ada.settle("1", tokens=20_000_000)
+    assert isinstance(bob.ask(window=4_000), Reserved)
+    assert bob.reservations().get().input_tokens == 4_000
+
+
 @pytest.mark.parametrize("cost", [None, "NaN"])
 def test_what_nobody_knows_counts_as_all_that_was_reserved(cost: str | None) -> None:
     budget = dollars(10)

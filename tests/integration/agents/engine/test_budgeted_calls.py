@@ -163,6 +163,19 @@ async def test_usage_that_is_missing_or_wrong_counts_whole(
     assert (await used())[0] == pytest.approx(float(sum(rows)))
 
 
+async def test_usage_that_is_reported_before_an_answer_that_breaks_off_counts_whole(
+    services: Services,
+    provider: Provider,  # noqa: F811
+) -> None:
+    await dollars(100)
+    provider.queue.append({"usage": "early", "fault": "cut", "after": 3, "tps": 20})
+    await begin(model_chain=[CHEAP], limits=LIMITS)
+    await run(await with_budgets(services))
+    await used()
+    cut, _ = await in_db_thread(lambda: list(BudgetReservation.objects.order_by("pk")))
+    assert (cut.status, cut.settled_usd, cut.settled_tokens) == ("settled", cut.usd, cut.tokens)
+
+
 async def test_a_turn_that_is_stopped_in_its_call_counts_whole_and_holds_nothing(
     services: Services,
     provider: Provider,  # noqa: F811

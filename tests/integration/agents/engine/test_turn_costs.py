@@ -13,7 +13,7 @@ from agents.domain.model_messages import ToolCall
 from agents.domain.usage import format_usd
 from agents.engine.turn import StopReason, TurnRun
 from agents.llm.errors import ModelAuthFailed, ModelUnreachable, TransientModelError
-from agents.llm.interface import Usage
+from agents.llm.interface import ReasoningDelta, Usage
 from agents.models import Step
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn
@@ -41,6 +41,9 @@ async def test_one_call_of_unknown_usage_makes_the_whole_turn_unknown() -> None:
     [
         (["Hel", Usage(3, 1), TransientModelError()], (3, 1), Decimal("0.04")),
         ([Usage(3, 1), "Hel", Usage(3, 2), TransientModelError()], (3, 2), Decimal("0.05")),
+        # What was written after the report is billed, too, and nobody says how much that is.
+        ([Usage(3, 1), "Hel", TransientModelError()], (3, None), None),
+        ([Usage(3, 1), ReasoningDelta("Hm"), TransientModelError()], (3, None), None),
         (["Hel", TransientModelError()], (None, None), None),
         (["Hel", TransientModelError(status=500)], (None, None), None),
         ([TransientModelError(status=503)], (0, 0), Decimal(0)),

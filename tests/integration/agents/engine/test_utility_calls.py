@@ -119,6 +119,21 @@ async def test_its_deadline_ends_it_and_the_call_is_stored_as_such(provider: Pro
     assert await stored() == [("openai:fake.text-Sums", 1, "failed", "cancelled", None, None)]
 
 
+async def test_what_was_reported_before_an_answer_that_breaks_off_is_not_its_cost(
+    provider: Provider,  # noqa: F811
+) -> None:
+    ada = await in_db_thread(conversation)
+    provider.queue.append({"usage": "early", "fault": "cut", "after": 3, "tps": 20})
+    price = Rates(*[Decimal(1)] * 4)
+    alone = AgentConfiguration(model_chain=("openai:fake",))
+    async with side_work(provider, prices={"openai:fake": price}) as services:
+        await ask(services, ada, alone)
+    [cut, answered] = await stored()
+    assert cut[2:] == ("failed", "transient", None, None)
+    assert answered[2] == "done"
+    assert answered[5] is not None
+
+
 async def test_a_model_that_ignores_the_limit_is_stopped(provider: Provider) -> None:  # noqa: F811
     ada = await in_db_thread(conversation)
     chatty = AgentConfiguration(model_chain=("openai:fake.tokens-5000",))
