@@ -114,7 +114,9 @@ async def test_code_is_copied_whole_where_the_browser_refuses_its_clipboard(chat
     await chat.page.evaluate(
         """() => {
           navigator.clipboard.writeText = () => Promise.reject(new Error("refused"));
-          document.addEventListener("copy", (event) => { window.__copied = event.clipboardData.getData("text/plain"); });
+          document.addEventListener("copy", ({ clipboardData }) => {
+            window.__copied = clipboardData.getData("text/plain");
+          });
         }"""
     )
     answer = await chat.ask(directed("```sh\nls -l\ndf\n```"))
