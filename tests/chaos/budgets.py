@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -26,6 +27,7 @@ DATABASE = "chaos_budgets"
 Shape = Literal["points", "bound"]
 # Of the money for ten calls, how many must have been used for answers or for calls that a kill cut off.
 LEAST_CALLS = 9
+LOOK_SECONDS = 0.05
 
 
 def spend_budget(
@@ -44,27 +46,33 @@ def spend_budget(
         DATABASE_URL=url, BANDSTAND_DATA_DIR=str(folder), BANDSTAND_MODEL="offline:", BANDSTAND_QUEUE_DEPTH="1000",
         BANDSTAND_MESSAGES_PER_MINUTE="0", BANDSTAND_STORED_MEGABYTES_PER_DAY="0", BANDSTAND_HEARTBEAT_SECONDS="1",
     )  # fmt: skip
+    ledger = folder / "billed"
     own = {
         "CHAOS_KILLS": str(kills), "CHAOS_SEED": str(seed), "CHAOS_SHAPE": shape,
-        "CHAOS_LEDGER": str(folder / "billed"), "CHAOS_SPOILED": "1" if spoiled else "",
+        "CHAOS_LEDGER": str(ledger), "CHAOS_SPOILED": "1" if spoiled else "",
     }  # fmt: skip
     with (folder / "budgets.log").open("wb") as log:
         program = subprocess.Popen(
             [sys.executable, "-m", "tests.chaos.child", "budget_work"],
             cwd=ROOT, env={**env, **own}, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
-        for _ in range(2 if cluster is not None else 0):
-            try:
-                program.wait(timeout=6)
-            except subprocess.TimeoutExpired:
-                assert cluster is not None
-                cluster.kill()
-                cluster.start()
+        if cluster is not None:
+            for deaths in range(2):
+                # Not while the sessions are still made: calls are under way.
+                while program.poll() is None and _count_lines(ledger) <= deaths:
+                    time.sleep(LOOK_SECONDS)
+                if program.poll() is None:
+                    cluster.kill()
+                    cluster.start()
         output, _ = program.communicate()
     if program.returncode:
         raise SystemExit(f"budget_work has ended with {program.returncode}; see {folder / 'budgets.log'}")
     report: dict[str, Any] = json.loads(output.splitlines()[-1])
     return report
+
+
+def _count_lines(file: Path) -> int:
+    return len(file.read_text(encoding="utf-8").splitlines()) if file.exists() else 0
 
 
 def main() -> int:
