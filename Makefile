@@ -59,6 +59,7 @@ chaos: ## kill runners, web processes and PostgreSQL at random, let tools run wi
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.hostile_model)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.approvals --kills 400)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.budgets --kills 100)
+	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.message_rate --runs 20)
 
 bench: ## measure a turn, and others' turns under attack (QUICK=1: a turn only, under a minute)
 	$(ENVIRONMENT) requirements-dev.lock

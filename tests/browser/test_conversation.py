@@ -110,6 +110,21 @@ async def test_code_and_answers_are_copied(ada: Visitor, chat: Chat) -> None:
     assert "That is *all*." in await chat.page.evaluate("navigator.clipboard.readText()")
 
 
+async def test_code_is_copied_whole_where_the_browser_refuses_its_clipboard(chat: Chat) -> None:
+    await chat.page.evaluate(
+        """() => {
+          navigator.clipboard.writeText = () => Promise.reject(new Error("refused"));
+          document.addEventListener("copy", ({ clipboardData }) => {
+            window.__copied = clipboardData.getData("text/plain");
+          });
+        }"""
+    )
+    answer = await chat.ask(directed("```sh\nls -l\ndf\n```"))
+    await answer.locator(".code").get_by_role("button", name="Copy").click()
+    await expect(answer.locator(".code").get_by_role("button", name="Copied")).to_be_visible()
+    assert await chat.page.evaluate("window.__copied") == "ls -l\ndf\n"
+
+
 async def test_code_has_colours_and_stays_the_same_text(chat: Chat) -> None:
     code = 'def f(x):  # twice\n    return "<b>" + x * 2\n'
     answer = await chat.ask(directed(f"```python\n{code}```"))

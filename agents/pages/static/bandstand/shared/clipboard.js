@@ -27,6 +27,11 @@ function selectAndCopy(text) {
   field.value = text;
   field.className = "visually-hidden";
   field.setAttribute("aria-hidden", "true");
+  // What is selected would be copied without the end of its last line.
+  field.addEventListener("copy", (event) => {
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+  });
   document.body.append(field);
   field.select();
   const done = document.execCommand("copy");
