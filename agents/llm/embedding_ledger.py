@@ -145,7 +145,7 @@ def _user_id(payer: EmbeddingPayer) -> int:
 
 
 def _split(tokens: int, sizes: Mapping[EmbeddingPayer, int]) -> dict[EmbeddingPayer, int]:
-    """The share of each payer by the bytes of its texts, together `tokens`."""
+    """The share of each payer by the length of its texts, together `tokens`."""
     shares: dict[EmbeddingPayer, int] = {}
     remaining, size_left = tokens, sum(sizes.values())
     for payer, size in sizes.items():

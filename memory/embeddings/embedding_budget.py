@@ -23,8 +23,8 @@ class EmbeddingBudgetExceeded(EmbeddingUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingReservation:
-    """What may be embedded: how many bytes each payer has of it, in `sizes`, and in `ids` its row in the ledger where a
-    budget applies."""
+    """What may be embedded: in `sizes` how many tokens each payer has of it at most, and in `ids` its row in the
+    ledger where a budget applies."""
 
     route: str
     ids: Mapping[EmbeddingPayer, int]
@@ -35,7 +35,7 @@ class EmbeddingBudget(Protocol):
     """Reserves money and tokens before a server is asked. Not for the thread of an event loop."""
 
     def reserve(self, route: str, sizes: Mapping[EmbeddingPayer, int], *, seconds: float) -> EmbeddingReservation:
-        """The reservation for texts of so many bytes for each payer, by a call that ends within `seconds`.
+        """The reservation for texts of at most so many tokens for each payer, by a call that ends within `seconds`.
 
         Raises `EmbeddingBudgetExceeded`, with nothing reserved, and database errors."""
         ...
@@ -69,7 +69,7 @@ def registered_embedding_budget() -> EmbeddingBudget | None:
 
 
 def add_sizes(sizes: Sequence[int], payers: Sequence[EmbeddingPayer]) -> dict[EmbeddingPayer, int]:
-    """The bytes of each payer's texts; texts without payers are nobody's."""
+    """The sum of each payer's texts; texts without payers are nobody's."""
     total: dict[EmbeddingPayer, int] = {}
     for size, payer in zip(sizes, payers or [EmbeddingPayer()] * len(sizes), strict=True):
         total[payer] = total.get(payer, 0) + size

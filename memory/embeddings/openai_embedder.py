@@ -24,6 +24,8 @@ DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 _TEXTS_PER_REQUEST: Final = 64
 # The models read 8,192 tokens and refuse longer texts, instead of cutting them. A token has a byte at least.
 _MAX_BYTES: Final = 8_000
+# Models set marks before and after each text, which servers count: `[CLS]` and `[SEP]`, `<s>` and `</s>`.
+_MARKS_PER_TEXT: Final = 2
 # A number in JSON takes up to 25 bytes.
 _BYTES_PER_NUMBER: Final = 32
 _ANSWER_BYTES: Final = 64 * 1024
@@ -81,8 +83,8 @@ class _Meter:
 
 @dataclass(slots=True)
 class _EmbeddingCall:
-    """Texts as the server takes them, whose they are in bytes, and what they draw on. `reserve` and `report` are for
-    threads that use the database."""
+    """Texts as the server takes them, the tokens of each payer at most, and what they draw on. `reserve` and `report`
+    are for threads that use the database."""
 
     route: str
     texts: Sequence[str]
@@ -158,7 +160,7 @@ class OpenAIEmbedder:
 
     def _begin(self, texts: Sequence[str], payers: Sequence[EmbeddingPayer], seconds: float) -> _EmbeddingCall:
         cleaned = [_acceptable(text) for text in texts]
-        sizes = add_sizes([len(text.encode()) for text in cleaned], payers)
+        sizes = add_sizes([len(text.encode()) + _MARKS_PER_TEXT for text in cleaned], payers)
         return _EmbeddingCall(f"openai:{self._config.server_model}", cleaned, sizes, seconds, self._find_budget())
 
     async def _embed_apart(self, call: _EmbeddingCall) -> list[list[float]]:

@@ -118,18 +118,21 @@ class OpenAIModel:
                 if parser.has_started and first:
                     first = False
                     yield FirstToken(request_id, _rate_limits(response, request))
+                # The stream may break off before the next one.
+                is_new = parser.usage is not None and parser.usage is not usage and not parser.is_done
+                usage = parser.usage
+                if is_new and usage is not None and parser.is_usage_old:
+                    yield UsageUpdate(usage, parser.model)
                 for delta in deltas:
                     yield delta
-                if parser.usage is not None and parser.usage is not usage and not parser.is_done:
-                    # The stream may break off before the next one.
-                    usage = parser.usage
+                if is_new and usage is not None and not parser.is_usage_old:
                     yield UsageUpdate(usage, parser.model)
             if body.is_empty:
                 raise body.not_an_answer()
             try:
                 finished = parser.finish()
             except ModelError:
-                if parser.usage is not None:
+                if parser.usage is not None and not parser.is_usage_old:
                     yield UsageUpdate(parser.usage, parser.model)
                 raise
             await body.drain()

@@ -34,9 +34,10 @@ _MALFORMED = (TypeError, AttributeError, KeyError, ValueError, IndexError, Recur
 class StreamParser:
     """Takes the data of events, returns their text and reasoning, and at the end the `Finished`.
 
-    `is_done` is set by the provider's own end mark; `has_reason` by a finish reason, after which usage may follow;
-    `has_started` by the first text, tool call or reasoning; `failure` by the first event that breaks the stream, after
-    which no event is read: the text before it still counts.
+    `is_usage_old`: more of the answer has come than `usage` counts. `is_done` is set by the provider's own end mark;
+    `has_reason` by a finish reason, after which usage may follow; `has_started` by the first text, tool call or
+    reasoning; `failure` by the first event that breaks the stream, after which no event is read: the text before it
+    still counts.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class StreamParser:
         self.has_started = False
         self.failure: ModelError | None = None
         self.usage: Usage | None = None
+        self.is_usage_old = False
         self.model: str | None = None
         self._secret = secret
         self._needs_finish_reason = needs_finish_reason
@@ -139,6 +141,7 @@ class StreamParser:
         if type(content) is not str or choice.get("error") or choice.get("usage"):
             return False
         self._text.append(content)
+        self.is_usage_old = True
         return True
 
     def _take(self, chunk: Any) -> None:
@@ -159,12 +162,18 @@ class StreamParser:
             self.failure = error_from_payload(error, secret=self._secret)
         if self.model is None and isinstance(model := chunk.get("model"), str):
             self.model = storable_text(model)
+        if choices and any(_has_words(choice) for choice in choices):
+            self.is_usage_old = True
         if usage := chunk.get("usage") or ("x_groq" in chunk and (chunk["x_groq"] or {}).get("usage")):
-            self.usage = parse_usage(usage) or self.usage
+            self._take_usage(usage)
         if choices:
             # We ask for one; of several, which no server sends by itself, the first counts.
             for choice in choices if len(choices) == 1 else sorted(choices, key=_index):
                 self._take_choice(choice)
+
+    def _take_usage(self, usage: Any) -> None:
+        if (parsed := parse_usage(usage)) is not None:
+            self.usage, self.is_usage_old = parsed, False
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         index = choice.get("index") or 0
@@ -181,7 +190,7 @@ class StreamParser:
         if self.has_started and self._choice is None:
             self._choice = index
         if usage := choice.get("usage"):
-            self.usage = parse_usage(usage) or self.usage
+            self._take_usage(usage)
         if error := choice.get("error"):
             self.failure = error_from_payload(error, secret=self._secret)
         if is_set(reason := choice.get("finish_reason")):
@@ -347,3 +356,9 @@ def _join_pairs(text: str) -> str:
 
 def _malformed(data: bytes) -> TransientModelError:
     return TransientModelError(UNREADABLE, provider_detail=f"malformed event of {len(data)} bytes")
+
+
+def _has_words(choice: dict[str, Any]) -> bool:
+    """Whether it has more of the answer than the role that begins it."""
+    delta = choice.get("delta") or choice.get("message") or choice
+    return any(delta.get(name) for name in ("content", "text", "tool_calls", *_REASONING))

@@ -73,8 +73,8 @@ async def test_what_the_server_reports_is_settled(provider: Provider) -> None:  
     ada = await in_db_thread(person, "ada")
     await embed(provider, payer=EmbeddingPayer(ada.pk))
     reservation = await in_db_thread(BudgetReservation.objects.get)
-    # Ten bytes are ten tokens at most, at a cent; the server counts one.
-    assert (reservation.purpose, reservation.user_id, reservation.usd) == ("embeddings", ada.pk, Decimal("0.1"))
+    # Ten bytes are ten tokens at most, at a cent, with a mark at either end; the server counts one.
+    assert (reservation.purpose, reservation.user_id, reservation.usd) == ("embeddings", ada.pk, Decimal("0.12"))
     assert await in_db_thread(used) == (Decimal("0.01"), Decimal(0))
 
 
@@ -112,7 +112,7 @@ async def test_what_nobody_knows_counts_whole_and_what_was_refused_is_free(provi
     provider.queue.append({"fault": "hang"})
     with pytest.raises(EmbeddingUnavailable):
         await embed(provider, timeout=0.3)
-    assert await in_db_thread(used) == (Decimal("0.1"), Decimal(0))
+    assert await in_db_thread(used) == (Decimal("0.12"), Decimal(0))
 
 
 async def test_who_has_no_money_left_keeps_nobody_else_waiting(

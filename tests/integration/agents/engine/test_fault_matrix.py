@@ -59,7 +59,7 @@ DIALECTS = "openai:hang*=+first_token_seconds=1,openai:silence*=+silence_seconds
 @dataclass(frozen=True)
 class Fault:
     """`settings` follow the route's name. `bills`: the provider may have worked, so what it costs is not nothing;
-    `usage`: it has said how much. `error_class` None: it is no failure at all."""
+    `usage`: it has said how much at last. `error_class` None: it is no failure at all."""
 
     settings: str
     error_class: ErrorClass | None
@@ -86,7 +86,9 @@ FAULTS = {
     "cut at 2": Fault(".fault-cut.after-2", _E.TRANSIENT, bills=True),
     "cut at 3": Fault(".fault-cut.after-3", _E.TRANSIENT, bills=True),
     "cut at 4": Fault(".fault-cut.after-4", _E.TRANSIENT, bills=True),
-    "cut after its usage": Fault(".fault-cut.after-2.usage-early", _E.TRANSIENT, bills=True, usage=True),
+    "cut after its usage": Fault(".fault-cut.after-0.usage-early", _E.TRANSIENT, bills=True, usage=True),
+    # Nobody says how much of what came later is billed.
+    "cut after words that follow its usage": Fault(".fault-cut.after-2.usage-early", _E.TRANSIENT, bills=True),
     "malformed chunk": Fault(".fault-badjson.after-2", _E.TRANSIENT, bills=True),
     "200 with an error": Fault(".fault-json_error_200", _E.TRANSIENT, bills=True),
     "error in the stream": Fault(".fault-stream_error.after-2", _E.TRANSIENT, bills=True),
