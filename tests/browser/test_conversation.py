@@ -102,6 +102,8 @@ async def test_each_text_runs_in_its_own_direction_and_each_block_has_one_side(c
 async def test_code_and_answers_are_copied(ada: Visitor, chat: Chat) -> None:
     await ada.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=chat.base)
     answer = await chat.ask(directed("Look:\n\n```sh\nls -l\ndf\n```\n\nThat is *all*."))
+    # The last rendering comes a moment after the last word.
+    await expect(answer.locator(".md__tail")).to_have_count(0)
     await answer.locator(".code").get_by_role("button", name="Copy").click()
     await expect(answer.locator(".code").get_by_role("button", name="Copied")).to_be_visible()
     assert await chat.page.evaluate("navigator.clipboard.readText()") == "ls -l\ndf\n"
@@ -120,6 +122,8 @@ async def test_code_is_copied_whole_where_the_browser_refuses_its_clipboard(chat
         }"""
     )
     answer = await chat.ask(directed("```sh\nls -l\ndf\n```"))
+    # The last rendering comes a moment after the last word.
+    await expect(answer.locator(".md__tail")).to_have_count(0)
     await answer.locator(".code").get_by_role("button", name="Copy").click()
     await expect(answer.locator(".code").get_by_role("button", name="Copied")).to_be_visible()
     assert await chat.page.evaluate("window.__copied") == "ls -l\ndf\n"
