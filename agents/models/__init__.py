@@ -6,6 +6,8 @@ from agents.models.budgets import Budget, BudgetDifference, BudgetReservation, B
 from agents.models.bulk_actions import BulkAction
 from agents.models.completions import CompletionRequest
 from agents.models.connections import ConnectionSlot, WebProcess
+from agents.models.deployments import Deployment, DeploymentVerdict, WithdrawnRelease
+from agents.models.evaluations import EvaluationResult, EvaluationRun, TestCase, TestSet
 from agents.models.feedback import Feedback
 from agents.models.handoffs import Handoff, HandoffNote, OperatorDuty
 from agents.models.rollups import CallRollup, RollupWidth, TurnRollup, UsageRollup
@@ -58,6 +60,10 @@ __all__ = [
     "CompletionRequest",
     "Configuration",
     "ConnectionSlot",
+    "Deployment",
+    "DeploymentVerdict",
+    "EvaluationResult",
+    "EvaluationRun",
     "Event",
     "Feedback",
     "Handoff",
@@ -71,6 +77,8 @@ __all__ = [
     "RouteHealth",
     "Runner",
     "Step",
+    "TestCase",
+    "TestSet",
     "TokenRatio",
     "Turn",
     "TurnRollup",
@@ -79,4 +87,5 @@ __all__ = [
     "UsageRollup",
     "UtilityCall",
     "WebProcess",
+    "WithdrawnRelease",
 ]

@@ -25,6 +25,21 @@ class Agent(models.Model):
         max_length=9, choices=[(mode.value, mode.value) for mode in WhenBusy], default=WhenBusy.ENQUEUE.value
     )
     live_release = models.ForeignKey("Release", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    deployment = models.ForeignKey(
+        "Deployment",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+        help_text="The one that is under way.",
+    )
+    moves_sessions = models.BooleanField(
+        "sessions follow the live release",
+        default=False,
+        db_default=False,
+        help_text="At its next turn a session moves to the live release. Otherwise it keeps its own.",
+    )
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
     archived_at = models.DateTimeField(null=True, blank=True)

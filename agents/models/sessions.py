@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Func, Q
 from django.db.models.functions import Cast
 
+from agents.domain.session_purposes import SessionPurpose
 from agents.models.constraints import row_check
 from foundation.ids import new_id
 
@@ -32,6 +33,14 @@ class AgentSession(models.Model):
     version = models.PositiveIntegerField(default=1)
     controller = models.CharField(max_length=5, choices=Controller.choices, default=Controller.AGENT)
     listed = models.BooleanField(default=True, db_default=True, help_text="Shown in its user's list of chats.")
+    purpose = models.CharField(
+        max_length=10,
+        blank=True,
+        default=SessionPurpose.PRODUCTION.value,
+        db_default=SessionPurpose.PRODUCTION.value,
+        choices=[(purpose.value, purpose.name.lower()) for purpose in SessionPurpose],
+        help_text="What it is for; no figure of production counts any other purpose than production.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Deleted after this, if ever.")
     next_seq = models.BigIntegerField(default=1)
     next_ordinal = models.IntegerField(default=1)

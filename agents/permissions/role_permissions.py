@@ -32,6 +32,8 @@ OVERRIDE_BUDGET: Final = "agents.override_budget"
 ADD_PRICE: Final = "agents.add_modelprice"
 CHANGE_PRICE: Final = "agents.change_modelprice"
 DELETE_PRICE: Final = "agents.delete_modelprice"
+CHANGE_TEST_SET: Final = "agents.change_testset"
+VIEW_TEST_CASE: Final = "agents.view_testcase"
 # Notes are for operators, not for whoever may read a transcript.
 VIEW_NOTE: Final = "agents.view_handoffnote"
 
@@ -63,6 +65,10 @@ def declare() -> None:
                 "agents.view_budgetreservation",
                 "agents.view_budgetwindow",
                 "agents.view_modelprice",
+                "agents.view_deployment",
+                "agents.view_deploymentverdict",
+                "agents.view_evaluationrun",
+                "agents.view_testset",
             },
             Role.OPERATOR: {
                 CANCEL_TURN,
@@ -76,7 +82,18 @@ def declare() -> None:
                 ANSWER_HANDOFF,
                 VIEW_NOTE,
             },
-            Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
+            Role.BUILDER: {
+                ADD_AGENT,
+                CHANGE_AGENT,
+                CHANGE_DRAFT,
+                PUBLISH_AGENT,
+                "agents.add_agentdraft",
+                "agents.add_testset",
+                CHANGE_TEST_SET,
+                "agents.delete_testset",
+                VIEW_TEST_CASE,
+                "agents.view_evaluationresult",
+            },
             Role.OWNER: {
                 GRANT_APPROVAL,
                 ADD_BUDGET,

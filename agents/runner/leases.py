@@ -19,6 +19,7 @@ from agents.runner.budget_waker import settle_budgets
 from agents.runner.handoff_timers import run_handoff_timers
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
+from agents.runner.release_work import PASS_SECONDS, do_release_work
 from agents.runner.waker import wake_turns
 from foundation.db_threads import DATABASE_FAULTS
 
@@ -84,6 +85,7 @@ class LeaseKeeper:
             Periodic(name="leases", interval_seconds=heartbeat_seconds, work=self._renew),
             Periodic(name="watch", interval_seconds=REAP_SECONDS, work=self._watch),
             Periodic(name="reaper", interval_seconds=REAP_SECONDS, work=self._reap),
+            Periodic(name="releases", interval_seconds=PASS_SECONDS, work=do_release_work),
             Periodic(name="liveness", interval_seconds=LIVENESS_SECONDS, work=liveness.check),
         ]
 

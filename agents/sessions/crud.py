@@ -36,7 +36,7 @@ from agents.models import (
     UtilityCall,
 )
 from agents.permissions.agents import visible_agents
-from agents.releases.release_choice import release_for
+from agents.releases.release_choice import CHOICES, release_for
 from agents.sessions.access import access_session
 from foundation import strict_json
 from foundation.clock import now
@@ -84,7 +84,7 @@ def insert_session(
     actor.require_scope(Scope.CHAT)
     if actor.user_id is None:
         raise Unauthenticated
-    agent = visible_agents(actor).select_related("live_release").filter(slug=agent_slug).first()
+    agent = visible_agents(actor).select_related(*CHOICES).filter(slug=agent_slug).first()
     if agent is None:
         raise InvalidInput("There is no such agent.", pointer="/agent")
     return insert_session_row(

@@ -26,6 +26,7 @@ from agents.domain.titles import make_title
 from agents.journal.admission import NewTurn
 from agents.journal.queries import fetch
 from agents.models import Agent, TurnSchedule
+from agents.releases.release_choice import CHOICES
 from agents.sessions.accept import Accepted, accept_new, find_replay
 from agents.sessions.crud import insert_session_row
 from foundation.errors import BandstandError, Conflict, Forbidden, InvalidInput, NotFound, OurFault
@@ -146,7 +147,7 @@ def read_agents(claimed: Sequence[DueSchedule]) -> dict[UUID, Agent]:
     """The agents that sessions may be begun with, by id, of those that are asked in a new session."""
     asked = {due.agent_id for due in claimed if due.session_id is None}
     usable = Agent.objects.filter(pk__in=asked, archived_at__isnull=True, live_release__isnull=False)
-    return usable.select_related("live_release").in_bulk() if asked else {}
+    return usable.select_related(*CHOICES).in_bulk() if asked else {}
 
 
 def fire(due: DueSchedule, agents: Mapping[UUID, Agent]) -> FiringOutcome:

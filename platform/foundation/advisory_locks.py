@@ -36,6 +36,9 @@ class AdvisoryLock(IntEnum):
     LOOK_AT_RUNNERS = _SINGLE | 11
     # Taken by a function of the database for the time of one statement; see agents/migrations/_budget_functions.py.
     ACCOUNT_BUDGETS = _SINGLE | 12
+    JUDGE_DEPLOYMENTS = _SINGLE | 13
+    WORK_ON_EVALUATIONS = _SINGLE | 14
+    MOVE_SESSIONS = _SINGLE | 15
 
 
 @unique

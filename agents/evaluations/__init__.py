@@ -1,0 +1,1 @@
+"""Test sets and the runs of releases against them."""
