@@ -129,6 +129,14 @@ JOBS = (
         ),
     ),
     Job(
+        "delete old verdicts",
+        "agents.deployments.controller.delete_old_verdicts",
+        "Forgets the single verdicts of deployments 90 days after their end; how each ended stays.",
+        "verdicts deleted",
+        every_minutes=1440,
+        retentions=(Retention("Verdicts of deployments", "90 days after a deployment's end"),),
+    ),
+    Job(
         "delete unused routes",
         "agents.tasks.purge_routes",
         "Forgets routes to models that no process has begun to use for 90 days.",
@@ -169,6 +177,7 @@ class AgentsConfig(AppConfig):
         from accounts.unattended_work import register_unattended_work
         from agents import health_checks
         from agents.budgets import health_checks as budget_checks
+        from agents.deployments import health_checks as deployment_checks
         from agents.journal.usage_rollups import count_usage_of_call
         from agents.llm.embedding_ledger import EmbeddingLedger
         from agents.pages import budget_section
@@ -195,6 +204,8 @@ class AgentsConfig(AppConfig):
             # A draft has its agent's id and page.
             AuditTarget("agentdraft", "draft", "admin:agents_agent_edit_draft"),
             AuditTarget("release", "release", "admin:agents_release_change"),
+            AuditTarget("deployment", "deployment", "admin:agents_deployment_change"),
+            AuditTarget("testset", "test set", "admin:agents_testset_change"),
             AuditTarget("agentsession", "session", "admin:agents_agentsession_change"),
             AuditTarget("turn", "turn", "admin:agents_turn_change"),
             AuditTarget("approval", "approval", "admin:agents_approval_change"),
@@ -238,6 +249,9 @@ class AgentsConfig(AppConfig):
             Entry("Conversations", 7, "Turn schedules", "agents.turnschedule", "schedule"),
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
+            Entry("Agents", 5, "Deployments", "agents.deployment", "rocket_launch"),
+            Entry("Agents", 6, "Test sets", "agents.testset", "fact_check"),
+            Entry("Agents", 7, "Evaluations", "agents.evaluationrun", "labs"),
             Entry("Agents", 4, "Approval passes", "agents.approvalpass", "verified_user"),
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
@@ -251,6 +265,7 @@ class AgentsConfig(AppConfig):
         registry.register(
             *health_checks.CHECKS,
             *release_checks.CHECKS,
+            *deployment_checks.CHECKS,
             *price_checks.CHECKS,
             *route_checks.CHECKS,
             *people_checks.CHECKS,

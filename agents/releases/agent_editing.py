@@ -19,7 +19,7 @@ from agents.permissions.role_permissions import ADD_AGENT, CHANGE_AGENT, CHANGE_
 from agents.permissions.transcripts import require_wider_groups
 from agents.releases.validation import check_runnable
 from foundation.clock import now
-from foundation.errors import InvalidInput, NotFound, PreconditionFailed
+from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from foundation.names import clean_name
 
 _DETAILS: Final = ("slug", "name", "description", "capabilities", "when_busy")
@@ -77,9 +77,11 @@ def change_agent(
 @transaction.atomic
 def archive_agent(actor: Actor, *, agent_id: UUID) -> Agent:
     """Archive an agent: it takes no new sessions or messages, and its sessions stay readable. Idempotent. Raises
-    `Forbidden`, `NotFound`."""
+    `Forbidden`, `NotFound`, and `Conflict` while a deployment is under way."""
     require_permission(actor, CHANGE_AGENT)
     agent = _lock_agent(agent_id)
+    if agent.deployment_id is not None:
+        raise Conflict("A deployment of this agent is under way. End it first.")
     if agent.archived_at is None:
         _save_version(agent, archived_at=now())
         record_audit(actor, "agent.archived", target=agent)

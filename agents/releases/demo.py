@@ -46,7 +46,7 @@ def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:
     """
     chain = tuple(route if ":" in route else f"{route}:" for route in model_chain)
     agent = Agent.objects.select_related("live_release").filter(slug=SLUG).first()
-    if agent is not None and (agent.archived_at or not _can_update(agent, chain)):
+    if agent is not None and (agent.archived_at or agent.deployment_id or not _can_update(agent, chain)):
         return None
     with transaction.atomic():
         agent, _ = Agent.objects.get_or_create(
