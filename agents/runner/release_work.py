@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from agents.deployments.session_moves import move_sessions
 from agents.journal.queries import fetch
 
 PASS_SECONDS: Final = 1.0
@@ -18,7 +19,7 @@ SELECT EXISTS (SELECT FROM agents_deployment WHERE state NOT IN ('done', 'rolled
        EXISTS (SELECT FROM agents_evaluationrun WHERE state = 'running')
 """
 # By the column of the statement; each takes its own advisory lock, so that one runner at a time does it.
-_WORK: Final[Mapping[int, Callable[[], object]]] = {}
+_WORK: Final[Mapping[int, Callable[[], object]]] = {1: move_sessions}
 
 
 def do_release_work() -> None:
