@@ -17,6 +17,7 @@ from typing import Any
 
 from agents.domain.states import Priority
 from agents.journal.json_sql import MOMENT, approval_json, message_json, session_json
+from agents.models import IN_PRODUCTION_SQL
 
 EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"
@@ -468,11 +469,11 @@ FINISHES = {
     (True, True): _finish(with_approvals=True, **_MARKED),
 }
 # A person's newest complete answer to the same request of the same release, unless the person did not like it.
-CACHED_ANSWER = """
+CACHED_ANSWER = f"""
 SELECT m.parts::text, t.finished_at, t.id
 FROM agents_turn t JOIN agents_message m ON m.turn_id = t.id AND m.author = 'agent'
 WHERE t.user_id = %(user)s AND t.prompt_hash = %(prompt_hash)s AND t.release_id = %(release)s
-  AND t.finished_at > now() - %(hours)s * interval '1 hour'
+  AND t.finished_at > now() - %(hours)s * interval '1 hour' AND {IN_PRODUCTION_SQL.format(row="t")}
   AND NOT EXISTS (SELECT FROM agents_feedback f WHERE f.message_id = m.id AND f.value < 0)
 ORDER BY t.id DESC LIMIT 1
 """
