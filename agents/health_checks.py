@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Count
 
 from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES, parse_error_class
-from agents.models import STUCK_AFTER, UNANSWERED_FAILURE, Runner, Turn
+from agents.models import IN_PRODUCTION_SQL, STUCK_AFTER, UNANSWERED_FAILURE, Runner, Turn
 from agents.models.runners import heartbeat_timeout
 from console.date_filters import format_filter_time
 from foundation.durations import duration
@@ -32,15 +32,17 @@ MIN_RATINGS: Final = 10
 KINDS: Final = 4
 
 # The SQL of `agents.models.UNANSWERED_FAILURE`, in a statement that reads agents_turn and passes `quiet`.
-UNANSWERED_FAILURE_SQL: Final = """(
+UNANSWERED_FAILURE_SQL: Final = f"""(
     status IN ('expired', 'failed') AND error_class <> ALL(%(quiet)s)
     AND NOT EXISTS (SELECT FROM agents_turn later WHERE later.id = agents_turn.retried_by_id
-                      AND later.status = 'completed'))"""
+                      AND later.status = 'completed')
+    AND {IN_PRODUCTION_SQL.format(row="agents_turn")})"""
 
 # Each count uses an index of its own, and finished turns are found by the range of the newest ids. The runners are
-# those of `Runner.objects.alive()`, counted here so that all figures stay one statement.
+# those of `Runner.objects.alive()`, counted here so that all figures stay one statement. What is queued or running is
+# load, whatever it is for; what was asked and rated is production's only.
 _FIGURES: Final = f"""
-SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
+SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND {IN_PRODUCTION_SQL.format(row="agents_turn")}),
        (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND {UNANSWERED_FAILURE_SQL}),
        (SELECT count(*) FROM agents_turn WHERE status = 'queued'),
        (SELECT extract(epoch FROM statement_timestamp() - min(queued_at))::float8
@@ -55,8 +57,10 @@ SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
            AND heartbeat_at >= statement_timestamp() - %(patience)s),
        (SELECT coalesce(jsonb_agg(jsonb_build_array(a.id, a.name, r.configuration) ORDER BY a.name), '[]')::text
           FROM agents_agent a JOIN agents_release r ON r.id = a.live_release_id WHERE a.archived_at IS NULL),
-       (SELECT count(*) FROM agents_feedback WHERE id >= %(day_ago)s AND turn_id IS NOT NULL),
-       (SELECT count(*) FROM agents_feedback WHERE id >= %(day_ago)s AND turn_id IS NOT NULL AND value < 0)
+       (SELECT count(*) FROM agents_feedback WHERE id >= %(day_ago)s AND turn_id IS NOT NULL
+           AND {IN_PRODUCTION_SQL.format(row="agents_feedback")}),
+       (SELECT count(*) FROM agents_feedback WHERE id >= %(day_ago)s AND turn_id IS NOT NULL AND value < 0
+           AND {IN_PRODUCTION_SQL.format(row="agents_feedback")})
 """  # noqa: S608 - put together from a constant; values are parameters
 
 _OPEN_ONE: Final = "Open one: its steps say what went wrong."

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from agents.models import Turn
+from agents.models import IN_PRODUCTION, Turn
 from console.formatting import NOTHING, format_seconds
 from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
@@ -90,8 +90,8 @@ def evaluate_memory(hosts: Sequence[HostMemory]) -> Sequence[Finding]:
 
 
 def active_sessions(measurements: Measurements) -> int:  # noqa: ARG001
-    """Sessions with a turn that has not ended. One index scan over such turns."""
-    return Turn.objects.filter(finished_at=None).values("agent_session_id").distinct().count()
+    """Sessions of production with a turn that has not ended. One index scan over such turns."""
+    return Turn.objects.filter(IN_PRODUCTION, finished_at=None).values("agent_session_id").distinct().count()
 
 
 def evaluate_sessions(sessions: int) -> Sequence[Finding]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from agents.models import IN_PRODUCTION_SQL
 from foundation.ids import id_time_sql, lowest_id
 from monitoring.task_completion import Breakdown
 
@@ -27,15 +28,16 @@ _STORED_GROUPS: Final = {
     Breakdown.AGENT: "owner.agent",
     Breakdown.DAY: f"date_trunc('day', {id_time_sql('memory.id')}, 'UTC')",
 }
-_RECALLS: Final = """
-SELECT {group}, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),
+_RECALLS: Final = f"""
+SELECT {{group}}, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),
        percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds)
-FROM (SELECT agent_id, name, started_at, extract(epoch FROM ended_at - started_at)::float8 AS seconds
+FROM (SELECT agent_id, turn_id, name, started_at, extract(epoch FROM ended_at - started_at)::float8 AS seconds
       FROM monitoring_span WHERE started_at >= %(since)s AND started_at < %(until)s
       ORDER BY started_at DESC LIMIT %(limit)s) AS span
 WHERE name = 'search_memory' AND (%(agent)s::uuid IS NULL OR agent_id = %(agent)s)
-GROUP BY GROUPING SETS (({group}), ())
-"""
+  AND NOT EXISTS (SELECT FROM agents_turn t WHERE t.id = span.turn_id AND NOT ({IN_PRODUCTION_SQL.format(row="t")}))
+GROUP BY GROUPING SETS (({{group}}), ())
+"""  # noqa: S608 - put together from constants; values are parameters
 _RECALL_GROUPS: Final = {
     Breakdown.AGENT: "agent_id",
     Breakdown.DAY: "date_trunc('day', started_at, 'UTC')",

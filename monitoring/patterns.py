@@ -14,7 +14,7 @@ from django.db.models import Count, DateTimeField, F, Func, Q
 from django.db.models.expressions import Combinable
 from django.db.models.functions import TruncDay
 
-from agents.models import ANSWERED_LATER, FAILED, Agent, Feedback, Release, Turn
+from agents.models import ANSWERED_LATER, FAILED, IN_PRODUCTION, Agent, Feedback, Release, Turn
 from agents.sessions.rating_counts import RatingCounts
 from foundation.db_timeouts import is_timeout, statement_timeout
 from foundation.ids import id_time_sql, lowest_id
@@ -228,7 +228,9 @@ def _contexts(calls: Iterable[CallFigures], by: Breakdown | None) -> Mapping[Any
 
 def _ratings(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, RatingCounts]:
     """The ratings of answers of a release that were given between the two times."""
-    rows = Feedback.objects.filter(pk__gte=lowest_id(since), pk__lt=lowest_id(until), release__isnull=False)
+    rows = Feedback.objects.filter(
+        IN_PRODUCTION, pk__gte=lowest_id(since), pk__lt=lowest_id(until), release__isnull=False
+    )
     if choice.agent_id is not None:
         rows = rows.filter(release__agent_id=choice.agent_id)
     if choice.release_id is not None:

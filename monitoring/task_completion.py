@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import connection
 
 from agents.journal.repeated_questions import REPEATED_TURNS
+from agents.models import IN_PRODUCTION_SQL
 from foundation.ids import lowest_id
 
 # A turn that waits for nobody takes an hour at most.
@@ -51,6 +52,7 @@ FROM refuted CROSS JOIN LATERAL (
     -- One look-up for each (OFFSET 0): the planner takes them for many and would read all turns.
     SELECT release_id, finished_at FROM agents_turn
     WHERE id = refuted.id AND status = 'completed' AND finished_at >= %(since)s AND finished_at < %(until)s
+      AND {IN_PRODUCTION_SQL.format(row="agents_turn")}
     OFFSET 0
 ) turn JOIN agents_release release ON release.id = turn.release_id
 WHERE (%(agent)s::uuid IS NULL OR release.agent_id = %(agent)s)

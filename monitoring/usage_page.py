@@ -1,4 +1,5 @@
-"""The page of usage, and its file: turns, tokens and costs of a range of days by agent, release, user, group or day."""
+"""The page of usage, and its file: turns, tokens and costs of a range of days by agent, release, user, group, day or
+purpose."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ MAX_PAGE_ROWS: Final = 500
 DAY: Final = timedelta(days=1)
 # Days that the lists of turns reckon with, too.
 _FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2999, 12, 31)
-Key = UUID | int | datetime | None
+Key = UUID | int | datetime | str | None
 
 
 class UnknownUsage(BadRequest):
@@ -93,7 +94,7 @@ class UsageChoice:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """The usage of an agent, a release, a user, a group or a day; `name` is what a list filters by, if it does."""
+    """The usage of an agent, a release, a user, a group, a day or a purpose; `name` is what lists filter by, if any."""
 
     key: Key
     label: str
@@ -156,6 +157,8 @@ COLUMNS: Final = (
     ExportColumn("output_tokens", lambda row: row.usage.output_tokens),
     ExportColumn("turn_cost_usd", lambda row: row.usage.turn_cost_usd),
     ExportColumn("side_cost_usd", lambda row: row.usage.side_cost_usd),
+    ExportColumn("trial_calls", lambda row: row.usage.trial_calls),
+    ExportColumn("trial_cost_usd", lambda row: row.usage.trial_cost_usd),
     ExportColumn("cost_usd", lambda row: row.usage.cost_usd),
     ExportColumn("cost_unknown", lambda row: row.usage.cost_unknown),
 )
@@ -209,6 +212,8 @@ def _names(by: UsageBy, keys: Sequence[Any]) -> dict[Any, tuple[str, str]]:
     match by:
         case UsageBy.DAY:
             return {key: (f"{key:%Y-%m-%d}", "") for key in keys}
+        case UsageBy.PURPOSE:
+            return {key: (str(key), "") for key in keys}
         case UsageBy.USER:
             users = User.objects.filter(pk__in=keys).values_list("pk", "username")
             return {NO_USER: ("no user", ""), **{key: (name, name) for key, name in users}}
@@ -249,7 +254,8 @@ def _metrics(total: UsageTotal, choice: UsageChoice) -> Iterator[Metric]:
     yield Metric(
         "Cost",
         format_money(total.cost_usd, at_least=at_least),
-        f"{format_money(total.turn_cost_usd)} turns, {format_money(total.side_cost_usd)} side work",
+        f"{format_money(total.turn_cost_usd)} turns, {format_money(total.side_cost_usd)} side work, "
+        f"{format_money(total.trial_cost_usd)} trials",
         "",
     )
     yield Metric(
@@ -286,7 +292,8 @@ def _table(rows: Sequence[UsageRow], choice: UsageChoice) -> Table:
         choice.by.value.capitalize(),
         [Row(row.label, list(_cells(row, choice))) for row in rows[:MAX_PAGE_ROWS]],
         note=f"{note}Days are those of UTC. A turn counts on the day that it ended. Side work are titles, summaries, "
-        "memories taken from what was said, and embeddings.",
+        "memories taken from what was said, and embeddings. Trials are all that is called in conversations in which "
+        "something is tried out: with a candidate (staging), with a draft (trial), or of a test set (evaluation).",
     )
 
 
@@ -297,6 +304,7 @@ def _cells(row: UsageRow, choice: UsageChoice) -> Iterator[TableCell]:
     yield TableCell("Output tokens", format_count(usage.output_tokens))
     yield TableCell("Side work", f"{usage.side_calls:,}")
     yield TableCell("Cost of side work", format_money(usage.side_cost_usd))
+    yield TableCell("Cost of trials", format_money(usage.trial_cost_usd))
     yield TableCell("Cost", format_money(usage.cost_usd, at_least=bool(usage.cost_unknown)))
     yield TableCell("Unknown cost", f"{usage.cost_unknown:,}" if usage.cost_unknown else NOTHING)
 

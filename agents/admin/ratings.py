@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from agents.admin.badges import rating_badge
 from agents.admin.list_filters import AgentFilter, ReleaseFilter
-from agents.models import Feedback
+from agents.models import IN_PRODUCTION, Feedback
 from agents.permissions.transcripts import can_read_transcript, readable_agents
 from agents.sessions.rating_counts import RatingCounts
 from console.date_filters import SinceFilter, UntilFilter
@@ -65,10 +65,11 @@ class RatedFilter(FieldFilter):
     parameter_name = "of"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [("turns", "answers of turns"), ("others", "copies in forks, and answers of people")]
+        return [("turns", "answers of turns"), ("others", "copies in forks, answers of people, and trials")]
 
     def matching(self, value: str) -> Q:
-        return Q(turn__isnull=require_choice(value, ["turns", "others"]) == "others")
+        is_counted = Q(turn__isnull=False) & IN_PRODUCTION
+        return is_counted if require_choice(value, ["turns", "others"]) == "turns" else ~is_counted
 
 
 class CommentFilter(FieldFilter):

@@ -1,4 +1,7 @@
-"""What a session is for: people, or trying something out, which no figure of production counts."""
+"""What a session is for: people, or trying something out, which no figure of production counts.
+
+The condition on rows of sessions is `agents.models.IN_PRODUCTION`.
+"""
 
 from __future__ import annotations
 

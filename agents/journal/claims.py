@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 
+from agents.domain.session_purposes import SessionPurpose
 from agents.domain.states import BACKGROUND_PATIENCE, Priority
 from agents.journal import sql
 from agents.journal.queries import fetch
@@ -21,7 +22,8 @@ class Claim:
 
     `remaining_seconds` is the time until its deadline, measured at the claim. `resumed`: the turn comes back from a
     wait, so its partial answer stays visible, and steps that are open have not been tried. `priority` is interactive
-    for a turn of the background that has waited for long.
+    for a turn of the background that has waited for long. `release_id` is never a withdrawn release in a session of
+    production. `purpose` is that of the session.
     """
 
     turn_id: UUID
@@ -32,6 +34,7 @@ class Claim:
     remaining_seconds: float
     resumed: bool = False
     priority: int = Priority.INTERACTIVE
+    purpose: str = SessionPurpose.PRODUCTION
 
 
 def claim(
@@ -62,7 +65,7 @@ def claim(
         },
         on=on,
     )
-    new_claims = [Claim(*row[:8]) for row in rows]
+    new_claims = [Claim(*row[:9]) for row in rows]
     return [
         replace(one, priority=Priority.INTERACTIVE) if one.priority and one.turn_id < aged else one
         for one in new_claims

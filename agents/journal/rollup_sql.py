@@ -11,6 +11,7 @@ from typing import Final
 
 from agents.domain.duration_buckets import BUCKET_COUNT, DURATION_BOUNDS
 from agents.journal.usage_rollups import ADD_TURNS
+from agents.models import IN_PRODUCTION_SQL
 
 # Half a microsecond less, the unit of the timestamps: bounds are inclusive, and width_bucket takes them as exclusive.
 _BOUNDS: Final = f"ARRAY[{', '.join(map(str, DURATION_BOUNDS))}]::float8[]"
@@ -125,7 +126,7 @@ _TURN: Final = (
 
 def _facts(turns: str) -> str:
     """The parts of a WITH: `turn_facts` and `call_facts`, one row for each of the turns that the condition `turns`
-    selects, and for each of their steps.
+    selects, and for each of their steps. Turns that try something out are not among them.
 
     The planner knows little of how many turns those are. So nothing here is joined that it could join in a bad way:
     steps are looked up by the keys of their turns (OFFSET 0 keeps it from doing otherwise), and grouped again by all
@@ -138,7 +139,7 @@ t AS (
            CASE WHEN t.started_at IS NOT NULL THEN greatest(0, date_part('epoch', t.started_at - t.queued_at))
            END AS queue, t.input_tokens, t.output_tokens, t.cost_usd, t.fallback, r.configuration -> 'tools' AS tools
     FROM agents_turn t JOIN agents_release r ON r.id = t.release_id
-    WHERE {turns}
+    WHERE {turns} AND {IN_PRODUCTION_SQL.format(row="t")}
 ), s AS MATERIALIZED (
     SELECT {_TURN}, p.* FROM t LEFT JOIN LATERAL ({_STEPS}) p ON true
 ), call_facts AS (

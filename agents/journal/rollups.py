@@ -12,7 +12,7 @@ from django.db.models import Max, Min, Q
 from django.db.models.functions import Now
 
 from agents.journal.rollup_sql import COUNT
-from agents.models import CallRollup, RollupWidth, Turn, TurnRollup
+from agents.models import IN_PRODUCTION, CallRollup, RollupWidth, Turn, TurnRollup
 from agents.models.rollups import HOURS_REACH, MINUTES_REACH
 from foundation.ids import lowest_id
 
@@ -29,7 +29,7 @@ _REACHES: Final[Mapping[str, Any]] = {
 def count_turns(turn_ids: Sequence[UUID]) -> None:
     """Add ended turns and their steps to the rollups. For callers that mark them as compacted, or delete them, in the
     same transaction, under the locks of their sessions: that makes each count once. Its rows stay locked to the end of
-    the transaction, so this comes late in it."""
+    the transaction, so this comes late in it. Turns that try something out count in the usage of their users only."""
     if turn_ids:
         with connection.cursor() as cursor:
             cursor.execute(COUNT, {**_REACHES, "turns": list(turn_ids)})
@@ -54,9 +54,8 @@ def ended_between(since: datetime, until: datetime) -> Q:
     uncounted = Turn.objects.filter(finished_at__gte=since, finished_at__lt=until, compacted=False)
     earliest = uncounted.aggregate(earliest=Min("queued_at"))["earliest"] or since
     first = min(earliest, since - timedelta(seconds=longest)) - CLOCKS_DIFFER
-    return Q(
-        pk__gte=lowest_id(first), pk__lt=lowest_id(until + CLOCKS_DIFFER), finished_at__gte=since, finished_at__lt=until
-    )
+    ids = Q(pk__gte=lowest_id(first), pk__lt=lowest_id(until + CLOCKS_DIFFER))
+    return ids & Q(finished_at__gte=since, finished_at__lt=until) & IN_PRODUCTION
 
 
 def delete_old_rollups() -> int:

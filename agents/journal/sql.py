@@ -17,6 +17,7 @@ from typing import Any
 
 from agents.domain.states import Priority
 from agents.journal.json_sql import MOMENT, approval_json, message_json, session_json
+from agents.models import IN_PRODUCTION_SQL
 
 EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"
@@ -108,6 +109,11 @@ FROM s
 # later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
+# A turn that is pinned to a withdrawn release runs on the live one of its agent, also one that had begun: from the
+# commit that withdraws a release no claim runs it for a user. Builders go on with it in their own sessions. Nearly
+# always the look-up is one probe of an empty table for each claimed turn, and the column keeps its value, so the row is
+# updated in place as before.
+#
 # `CLAIM_BY_AGE` also lets a turn of the background count as an interactive one if it was asked before `aged`, an id of
 # that time, so that others cannot pass it for ever; those that stand behind interactive ones of their user are looked
 # up apart. That costs a fifth more, so each runner does it once a second.
@@ -158,7 +164,7 @@ WITH RECURSIVE waiting(user_id) AS (
     CROSS JOIN LATERAL ({candidates}) c
     WHERE w.user_id IS NOT NULL
 ), picked AS MATERIALIZED (
-    SELECT t.id AS turn_id, t.resumes AS resumed, r.priority
+    SELECT t.id AS turn_id, t.resumes AS resumed, s.purpose, r.priority
     FROM ranked r
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
@@ -169,7 +175,10 @@ WITH RECURSIVE waiting(user_id) AS (
 ), claimed AS (
     UPDATE agents_turn t
     SET status = 'running', epoch = t.epoch + 1, runner_id = %(runner)s, started_at = coalesce(t.started_at, now()),
-        lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second', resumes = false
+        lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second', resumes = false,
+        release_id = coalesce(
+            (SELECT a.live_release_id FROM agents_withdrawnrelease d JOIN agents_agent a ON a.id = d.agent_id
+             WHERE d.release_id = t.release_id AND p.purpose = ''), t.release_id)
     FROM picked p WHERE t.id = p.turn_id
     RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at,
               p.priority, p.resumed
@@ -178,7 +187,7 @@ WITH RECURSIVE waiting(user_id) AS (
     SET active_turn_id = t.id, active_epoch = t.epoch, next_seq = s.next_seq + 1
     FROM claimed t WHERE s.id = t.agent_session_id
     RETURNING s.id, s.next_seq - 1 AS seq, t.id AS turn_id, t.release_id, t.epoch, t.user_id, t.started_at,
-              t.deadline_at, t.priority, t.resumed
+              t.deadline_at, t.priority, t.resumed, s.purpose
 ), step AS (
     INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, details,
                              error_class)
@@ -193,7 +202,7 @@ WITH RECURSIVE waiting(user_id) AS (
     FROM owned s
 )
 SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM s.deadline_at - now())::float8, s.resumed,
-       s.priority,
+       s.priority, s.purpose,
        pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
 FROM owned s
 """
@@ -460,11 +469,11 @@ FINISHES = {
     (True, True): _finish(with_approvals=True, **_MARKED),
 }
 # A person's newest complete answer to the same request of the same release, unless the person did not like it.
-CACHED_ANSWER = """
+CACHED_ANSWER = f"""
 SELECT m.parts::text, t.finished_at, t.id
 FROM agents_turn t JOIN agents_message m ON m.turn_id = t.id AND m.author = 'agent'
 WHERE t.user_id = %(user)s AND t.prompt_hash = %(prompt_hash)s AND t.release_id = %(release)s
-  AND t.finished_at > now() - %(hours)s * interval '1 hour'
+  AND t.finished_at > now() - %(hours)s * interval '1 hour' AND {IN_PRODUCTION_SQL.format(row="t")}
   AND NOT EXISTS (SELECT FROM agents_feedback f WHERE f.message_id = m.id AND f.value < 0)
 ORDER BY t.id DESC LIMIT 1
 """

@@ -23,7 +23,7 @@ SELECT t.id, s.agent_id, to_tsvector('simple', left(content.text, {MAX_CHARACTER
        (SELECT array_agg(repeated.id) FROM ({REPEATED_TURNS}) repeated)
 FROM unnest(%(turns)s::uuid[]) AS w(id)
 JOIN agents_turn t ON t.id = w.id AND NOT EXISTS (SELECT FROM agents_turntext x WHERE x.turn_id = w.id)
-JOIN agents_agentsession s ON s.id = t.agent_session_id
+JOIN agents_agentsession s ON s.id = t.agent_session_id AND s.purpose = ''
 CROSS JOIN LATERAL (
     SELECT coalesce(string_agg(left(p.part #>> '{{}}', {MAX_PART_CHARACTERS}), E'\\n' ORDER BY m.ordinal, p.n), '')
         AS text
@@ -37,7 +37,8 @@ RETURNING turn_id
 
 
 def store_turn_texts(turn_ids: Sequence[UUID]) -> int:
-    """Store the words of ended turns, and return of how many; those that are stored or gone are skipped."""
+    """Store the words of ended turns, and return of how many; those that are stored or gone are skipped, and those that
+    try something out."""
     if not turn_ids:
         return 0
     try:

@@ -12,9 +12,11 @@ from uuid import UUID
 
 from django.db import connection
 
+from agents.domain.session_purposes import SessionPurpose
 from agents.journal.queries import fetch
 
-# The purpose of turns; others are those of calls for side work, and "embeddings".
+# The purpose of turns; others are those of calls for side work, and "embeddings". Whatever is called in a session that
+# tries something out, turns and side work, has the purpose of that session.
 TURN_PURPOSE: Final = "turn"
 # The agent and the release of calls that are about no conversation.
 NO_ID: Final = UUID(int=0)
@@ -36,13 +38,18 @@ ON CONFLICT ({", ".join(_KEYS)})
 DO UPDATE SET {", ".join(f"{name} = r.{name} + excluded.{name}" for name in _COUNTERS)}
 """  # noqa: S608 - put together from constants
 _DAY: Final = "date_trunc('day', c.finished_at, 'UTC')"
-_TURN_KEYS: Final = f"{_DAY}, r.agent_id, c.release_id, c.user_id, '{TURN_PURPOSE}'"
+# By its key for each turn, as a subquery that is no join: see `agents.journal.rollup_sql`.
+_TRIED: Final = "(SELECT s.purpose FROM agents_agentsession s WHERE s.id = c.agent_session_id)"
+_TURN_KEYS: Final = (
+    f"{_DAY}, r.agent_id, c.release_id, c.user_id, coalesce(nullif({_TRIED}, ''), '{TURN_PURPOSE}') AS purpose"
+)
 _TURN_ROWS: Final = "agents_turn c JOIN agents_release r ON r.id = c.release_id"
 # The INSERT that adds the ended turns of `%(turns)s`, a part of the statement that counts them.
 ADD_TURNS: Final = _ADD.format(keys=_TURN_KEYS, rows=f"{_TURN_ROWS} WHERE c.id = ANY(%(turns)s::uuid[])")
 _NO_ID: Final = f"'{NO_ID}'::uuid"
 _COUNT_UTILITY_CALLS: Final = _ADD.format(
-    keys=f"{_DAY}, coalesce(s.agent_id, {_NO_ID}), coalesce(s.release_id, {_NO_ID}), c.user_id, c.purpose",
+    keys=f"{_DAY}, coalesce(s.agent_id, {_NO_ID}), coalesce(s.release_id, {_NO_ID}), c.user_id, "
+    "coalesce(nullif(s.purpose, ''), c.purpose)",
     rows="agents_utilitycall c LEFT JOIN agents_agentsession s ON s.id = c.agent_session_id"
     " WHERE c.id = ANY(%(calls)s)",
 )
@@ -62,6 +69,7 @@ class UsageBy(StrEnum):
     USER = "user"
     GROUP = "group"
     DAY = "day"
+    PURPOSE = "purpose"
 
 
 _GROUPS: Final = {
@@ -70,6 +78,7 @@ _GROUPS: Final = {
     UsageBy.USER: "c.user_id",
     UsageBy.GROUP: "g.group_id",
     UsageBy.DAY: "c.at",
+    UsageBy.PURPOSE: "c.purpose",
 }
 _SELECTED: Final = """
     (%(agent)s::uuid IS NULL OR {agent} = %(agent)s) AND (%(release)s::uuid IS NULL OR c.release_id = %(release)s)
@@ -86,7 +95,8 @@ WITH rows AS (
       AND {_SELECTED.format(agent="r.agent_id")}
     GROUP BY 1, 2, 3, 4, 5
 )
-SELECT {{group}}, c.purpose = '{TURN_PURPOSE}', {", ".join(f"sum(c.{name})" for name in _COUNTERS)}
+SELECT {{group}}, CASE WHEN c.purpose = ANY(%(trials)s) THEN 'trial' WHEN c.purpose = '{TURN_PURPOSE}' THEN 'turn'
+                       ELSE 'side' END, {", ".join(f"sum(c.{name})" for name in _COUNTERS)}
 FROM rows c {{joins}} GROUP BY 1, 2 ORDER BY 1, 2
 """  # noqa: S608 - put together from constants
 _MEMBERSHIPS: Final = "LEFT JOIN accounts_user_groups g ON g.user_id = c.user_id"
@@ -104,8 +114,9 @@ class UsageFilter:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotal:
-    """What was used. `turns` are those that ended, `side_calls` calls for side work and of embeddings; tokens are those
-    of both. `cost_unknown` is how many of both have a cost that nobody knows: then costs are lower bounds."""
+    """What was used. `turns` are those of production that ended, `side_calls` calls for side work and of embeddings,
+    `trial_calls` turns and side work of sessions that try something out; tokens are those of all. `cost_unknown` is how
+    many of them have a cost that nobody knows: then costs are lower bounds."""
 
     turns: int = 0
     side_calls: int = 0
@@ -114,10 +125,12 @@ class UsageTotal:
     turn_cost_usd: Decimal = Decimal(0)
     side_cost_usd: Decimal = Decimal(0)
     cost_unknown: int = 0
+    trial_calls: int = 0
+    trial_cost_usd: Decimal = Decimal(0)
 
     @property
     def cost_usd(self) -> Decimal:
-        return self.turn_cost_usd + self.side_cost_usd
+        return self.turn_cost_usd + self.side_cost_usd + self.trial_cost_usd
 
     def __add__(self, other: UsageTotal) -> UsageTotal:
         return UsageTotal(
@@ -128,6 +141,8 @@ class UsageTotal:
             self.turn_cost_usd + other.turn_cost_usd,
             self.side_cost_usd + other.side_cost_usd,
             self.cost_unknown + other.cost_unknown,
+            self.trial_calls + other.trial_calls,
+            self.trial_cost_usd + other.trial_cost_usd,
         )
 
 
@@ -161,10 +176,10 @@ def count_usage_of_call(
 
 def read_usage(
     since: datetime, until: datetime, *, by: UsageBy | None, of: UsageFilter
-) -> dict[UUID | int | datetime | None, UsageTotal]:
+) -> dict[UUID | int | datetime | str | None, UsageTotal]:
     """The usage from `since` to before `until`, each the beginning of a day in UTC, by the id of an agent, a release, a
-    user or a group (None: in no group), or by day; without `by` all of it under None. What has no agent or release is
-    under `NO_ID`. One statement, so that no turn is missed or counted twice."""
+    user or a group (None: in no group), by day or by purpose; without `by` all of it under None. What has no agent or
+    release is under `NO_ID`. One statement, so that no turn is missed or counted twice."""
     statement = _READ.format(
         group=_GROUPS[by] if by else "NULL::int", joins=_MEMBERSHIPS if by is UsageBy.GROUP else ""
     )
@@ -175,16 +190,19 @@ def read_usage(
         "release": of.release_id,
         "user": of.user_id,
         "group": of.group_id,
+        "trials": [purpose.value for purpose in SessionPurpose if purpose],
     }
-    usage: dict[UUID | int | datetime | None, UsageTotal] = {}
-    for key, is_turns, calls, input_tokens, output_tokens, cost, unknown in fetch(statement, params):
+    usage: dict[UUID | int | datetime | str | None, UsageTotal] = {}
+    for key, kind, calls, input_tokens, output_tokens, cost, unknown in fetch(statement, params):
         one = UsageTotal(
-            turns=int(calls) if is_turns else 0,
-            side_calls=0 if is_turns else int(calls),
+            turns=int(calls) if kind == "turn" else 0,
+            side_calls=int(calls) if kind == "side" else 0,
+            trial_calls=int(calls) if kind == "trial" else 0,
             input_tokens=int(input_tokens),
             output_tokens=int(output_tokens),
-            turn_cost_usd=cost if is_turns else Decimal(0),
-            side_cost_usd=Decimal(0) if is_turns else cost,
+            turn_cost_usd=cost if kind == "turn" else Decimal(0),
+            side_cost_usd=cost if kind == "side" else Decimal(0),
+            trial_cost_usd=cost if kind == "trial" else Decimal(0),
             cost_unknown=int(unknown),
         )
         usage[key] = usage.get(key, UsageTotal()) + one

@@ -39,6 +39,12 @@ class Migration(migrations.Migration):
                 max_length=10,
             ),
         ),
+        migrations.AddIndex(
+            model_name="agentsession",
+            index=models.Index(
+                condition=models.Q(("purpose", ""), _negated=True), fields=["id"], name="session_not_production"
+            ),
+        ),
         migrations.CreateModel(
             name="Deployment",
             fields=[

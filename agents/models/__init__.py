@@ -13,7 +13,7 @@ from agents.models.handoffs import Handoff, HandoffNote, OperatorDuty
 from agents.models.rollups import CallRollup, RollupWidth, TurnRollup, UsageRollup
 from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
-from agents.models.sessions import AgentSession, Message
+from agents.models.sessions import IN_PRODUCTION, IN_PRODUCTION_SQL, AgentSession, Message
 from agents.models.summaries import HistorySummary
 from agents.models.turn_schedules import IS_OVER, TurnSchedule
 from agents.models.turns import (
@@ -40,6 +40,8 @@ __all__ = [
     "DEADLINE_IS_OVERDUE",
     "DURATION",
     "FAILED",
+    "IN_PRODUCTION",
+    "IN_PRODUCTION_SQL",
     "IS_OVER",
     "LEASE_IS_OVERDUE",
     "SLOW",

@@ -111,8 +111,8 @@ class CallRollup(models.Model):
 
 
 class UsageRollup(models.Model):
-    """What a user used on a day (UTC), by agent, release and purpose: "turn", that of a call for side work, or
-    "embeddings".
+    """What a user used on a day (UTC), by agent, release and purpose: "turn", that of a call for side work,
+    "embeddings", or that of a session that tries something out, for all in it.
 
     Written by `agents.journal.usage_rollups` only. Rows name users, agents and releases by plain ids and are never
     lowered when conversations are deleted. What is about no conversation has the id 0 of an agent or a release.

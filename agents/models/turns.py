@@ -19,7 +19,7 @@ from agents.domain.failures import SILENT_CLASSES
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import OWNED, TERMINAL, Priority, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.models.constraints import row_check
-from agents.models.sessions import AgentSession
+from agents.models.sessions import IN_PRODUCTION, AgentSession
 from foundation.ids import new_id
 
 _OWNED = sorted(OWNED)
@@ -29,9 +29,13 @@ _ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 # Turns that have ended, and of which nobody knows what they cost or used: a sum without them is a lower bound.
 COST_UNKNOWN = Q(finished_at__isnull=False, cost_usd=None)
 TOKENS_UNKNOWN = Q(finished_at__isnull=False) & (Q(input_tokens=None) | Q(output_tokens=None))
-# A failure is a turn that failed or expired, unless an operator wanted it to. Once a later turn has answered the same
-# question, it is a failure that nobody has to look at any more.
-FAILED = Q(status__in=(TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)) & ~Q(error_class__in=SILENT_CLASSES)
+# A failure is a turn of production that failed or expired, unless an operator wanted it to. Once a later turn has
+# answered the same question, it is a failure that nobody has to look at any more.
+FAILED = (
+    Q(status__in=(TurnStatus.EXPIRED.value, TurnStatus.FAILED.value))
+    & ~Q(error_class__in=SILENT_CLASSES)
+    & IN_PRODUCTION
+)
 ANSWERED_LATER = Q(retried_by__status=TurnStatus.COMPLETED.value)
 UNANSWERED_FAILURE = FAILED & ~ANSWERED_LATER
 # A reaper handles an expired lease within seconds; one that is older than this shows that no reaper runs.

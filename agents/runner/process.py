@@ -20,6 +20,7 @@ import structlog
 
 from agents.domain.configuration import NewerConfiguration
 from agents.domain.failures import ErrorClass
+from agents.domain.session_purposes import SessionPurpose
 from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
 from agents.engine.fact_extraction import extract_facts
@@ -257,7 +258,10 @@ class RunnerProcess:
         task.add_done_callback(self._tasks.discard)
 
     async def _remember(self, run: TurnRun, context: TurnContext, result: FinishedTurn) -> None:
-        await self._memory_writer.remember(context, recalled=run.recalled)
+        is_production = context.claim.purpose == SessionPurpose.PRODUCTION
+        await self._memory_writer.remember(context, recalled=run.recalled if is_production else ())
+        if not is_production:
+            return
         if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
             self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
 
@@ -269,7 +273,7 @@ class RunnerProcess:
         if result.status is not TurnStatus.COMPLETED or self._draining.is_set():
             return
         session_id = context.claim.session_id
-        if wants_title(context):
+        if wants_title(context) and context.claim.purpose == SessionPurpose.PRODUCTION:
             self._start_side_work(title_session(self._services, context), f"title {session_id}")
         if wants_summary(context, run.left_out):
             work = summarise_history(self._services, context, run.left_out)
@@ -281,6 +285,8 @@ class RunnerProcess:
         task.add_done_callback(self._side_work.discard)
 
     def _count(self, run: TurnRun, started_at: float, *, is_error: bool) -> None:
+        if run.claim.purpose != SessionPurpose.PRODUCTION:
+            return
         seconds = self._loop.time() - started_at
         self._counters.count(seconds=seconds, is_error=is_error, context_percent=run.context_percent)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from agents.deployments.controller import control_deployments
+from agents.deployments.session_moves import move_sessions
 from agents.journal.queries import fetch
 
 PASS_SECONDS: Final = 1.0
@@ -19,7 +20,7 @@ SELECT EXISTS (SELECT FROM agents_deployment WHERE state NOT IN ('done', 'rolled
        EXISTS (SELECT FROM agents_evaluationrun WHERE state = 'running')
 """
 # By the column of the statement; each takes its own advisory lock, so that one runner at a time does it.
-_WORK: Final[Mapping[int, Callable[[], object]]] = {0: control_deployments}
+_WORK: Final[Mapping[int, Callable[[], object]]] = {0: control_deployments, 1: move_sessions}
 
 
 def do_release_work() -> None:

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from accounts.actor import Actor
 from agents.domain.extracted_facts import ExtractedFact
-from agents.models import Message, Step
+from agents.models import IN_PRODUCTION, Message, Step
 from agents.sessions.turn_episodes import speaker_name, user_owner
 from memory.enums import MemorySource, Tier, Trust
 from memory.lifecycle.consolidation import SAME_COSINE, SIMILAR_COSINE, note_similar
@@ -66,7 +66,9 @@ def read_extraction_source(turn_id: UUID) -> ExtractionSource | None:
     Only the user's own words are looked at: not the answer, in which a tool's result may stand, and no message that
     brings results of a client's tools. Raises `RateLimited`.
     """
-    questions = Message.objects.filter(turn=turn_id, author=Message.Author.USER.value, agent_session__listed=True)
+    questions = Message.objects.filter(
+        IN_PRODUCTION, turn=turn_id, author=Message.Author.USER.value, agent_session__listed=True
+    )
     question = questions.select_related("agent_session__user").first()
     if question is None or any(part["type"] != "text" for part in question.parts):
         return None

@@ -12,6 +12,7 @@ from accounts.actor import Actor, Scope
 from accounts.audit import record_audit
 from agents.domain.message_tree import Node
 from agents.domain.serialization import person_name
+from agents.domain.session_purposes import SessionPurpose
 from agents.domain.states import TERMINAL
 from agents.journal.copy_messages import copy_messages, measure_messages
 from agents.models import AgentSession, Turn
@@ -30,7 +31,8 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
     It ends with the answer of `after_turn`; if that is None, before the first turn that is still open. Other branches,
     turns and feedback are not copied.
 
-    It is listed and does not expire, even if the source is not listed or expires. It counts as one message for rate
+    It is listed and does not expire, even if the source is not listed or expires; but a copy of one that tries
+    something out is not listed and tries something out, too: a copy of a lane of an evaluation is a trial. It counts as one message for rate
     limits, and stores what it copies.
     Raises `NotFound`, `Forbidden`, `RateLimited`, `TooLarge`, `Conflict` while `after_turn` is open, and `InvalidInput`
     when it is no turn of the session.
@@ -75,7 +77,11 @@ def _measure_copy(source: AgentSession, message_ids: Sequence[UUID]) -> int:
 
 
 def _copy_session(source: AgentSession, user_id: int, message_ids: Sequence[UUID]) -> AgentSession:
+    # Only its run has the recording of a lane.
+    is_lane = source.purpose == SessionPurpose.EVALUATION
     session = AgentSession.objects.create(
+        purpose=SessionPurpose.TRIAL if is_lane else source.purpose,
+        listed=source.purpose == SessionPurpose.PRODUCTION,
         user_id=user_id,
         agent=source.agent,
         release=source.release,

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from agents.domain.events import EventType, SessionData
 from agents.domain.serialization import session_shape
+from agents.domain.session_purposes import SessionPurpose
 from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession
 from foundation.db_retry import retry_after_deadlock
@@ -15,8 +16,9 @@ from foundation.errors import NotFound
 
 
 def has_first_title(session_id: UUID, first: str) -> bool:
-    """Whether a session is listed and still has the title that its first message gave it, `first`."""
-    return first != "" and AgentSession.objects.filter(pk=session_id, listed=True, title=first).exists()
+    """Whether a session of production is listed and still has the title that its first message gave it, `first`."""
+    rows = AgentSession.objects.filter(pk=session_id, listed=True, title=first, purpose=SessionPurpose.PRODUCTION)
+    return first != "" and rows.exists()
 
 
 @retry_after_deadlock

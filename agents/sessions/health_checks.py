@@ -17,13 +17,14 @@ from health_checks.run import Measurements
 # An operator's approval that ends within this time is pointed out.
 SOON_SECONDS: Final = 3600
 
-# Parts of a WITH. `waiting`: the sessions whose user waits for words of a person, as the inbox lists them;
+# Parts of a WITH. `waiting`: the sessions whose user waits for words of a person, as the inbox lists them, without
+# those in which builders try something out;
 # `unattended`: their agents for whom nobody is on duty; `undecided`: calls that may still be decided.
 PEOPLE_PARTS: Final = f"""
 waiting AS MATERIALIZED (
     SELECT s.agent_id, coalesce(h.last_user_message_at, h.requested_at) AS since,
            h.first_reply_at IS NULL AND h.reply_due_at < statement_timestamp() AS is_late
-    FROM agents_handoff h JOIN agents_agentsession s ON s.id = h.agent_session_id
+    FROM agents_handoff h JOIN agents_agentsession s ON s.id = h.agent_session_id AND s.purpose = ''
     WHERE NOT (h.state = 'resolved')
       AND (h.state = 'pending' OR (h.state = 'open' AND h.last_user_message_at IS NOT NULL))
 ), unattended AS MATERIALIZED (

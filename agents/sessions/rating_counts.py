@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Count, Q
 
-from agents.models import Feedback
+from agents.models import IN_PRODUCTION, Feedback
 from foundation.ids import lowest_id
 
 
@@ -43,10 +43,10 @@ def count_ratings(
     """The ratings of the turns of each release: of all, of `release_ids` or of those of an agent; made from `since` and
     before `until`.
 
-    Only ratings of turns count: those of copies in a fork would count the same answer twice. Releases without any are
-    left out.
+    Only ratings of turns of production count: those of copies in a fork would count the same answer twice. Releases
+    without any are left out.
     """
-    rows = Feedback.objects.filter(release__isnull=False).order_by()
+    rows = Feedback.objects.filter(IN_PRODUCTION, release__isnull=False).order_by()
     if release_ids is not None:
         rows = rows.filter(release__in=list(release_ids))
     if agent_id is not None:

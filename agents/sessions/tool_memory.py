@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from accounts.actor import Actor, Scope
 from agents.domain.configuration import AgentConfiguration
+from agents.domain.session_purposes import SessionPurpose
 from agents.domain.states import StepKind, StepStatus
 from agents.models import AgentSession, Message, Step
 from agents.sessions.turn_episodes import hold_session, session_owner, speaker_name, user_owner
@@ -31,6 +32,7 @@ _USER_SHARE = 0.5
 _MAX_RECALLED = 8
 _GONE = "The conversation is gone."
 _NOT_REMEMBERED = "There is no such memory."
+_NOT_WRITTEN = "Nothing was changed: in a conversation that tries something out the memory is only read."
 
 
 class SessionMemory:
@@ -79,6 +81,8 @@ class SessionMemory:
 
     def _remember(self, text: str, slot: str) -> str:
         session = self._session()
+        if session.purpose != SessionPurpose.PRODUCTION:
+            return _NOT_WRITTEN
         trust = Trust.QUARANTINED if self._may_be_foreign(text) else Trust.DEFAULT
         stored = remember(
             _actor(session),
@@ -98,6 +102,8 @@ class SessionMemory:
 
     def _forget(self, memory: str) -> str:
         session = self._session()
+        if session.purpose != SessionPurpose.PRODUCTION:
+            return _NOT_WRITTEN
         if self._has_foreign_result(Q(turn=self._turn_id, number__lt=self._step)):
             raise ToolError(
                 "Nothing is forgotten right after reading what others wrote. Let the user ask for it in a new message."

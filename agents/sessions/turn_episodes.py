@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from accounts.models import User
 from agents.domain.configuration import AgentConfiguration
 from agents.domain.states import StepKind
-from agents.models import Message, Step, Turn
+from agents.models import IN_PRODUCTION, Message, Step, Turn
 from memory.enums import MemoryScope
 from memory.models import Memory, MemoryBody, MemoryDerivation
 from memory.ownership import OwnerKey
@@ -42,8 +42,8 @@ def remember_turn(turn_id: UUID, *, release: AgentConfiguration) -> list[UUID]:
     """Remember what was said in an ended turn, where its release says so, and return the ids of the new memories.
 
     It may be called again: each message is remembered once. Sessions of OpenAI clients, whose messages the client
-    brings along, are not remembered, nor are copies of messages in forks, which have no turn. The turn's own items of
-    working memory are gone afterwards.
+    brings along, are not remembered, nor sessions in which something is tried out, nor copies of messages in forks,
+    which have no turn. The turn's own items of working memory are gone afterwards.
     """
     end_turn_items([turn_id])
     messages = _load_messages(turn_id) if release.memory.remember_turns else []
@@ -101,7 +101,7 @@ def speaker_name(user: User) -> str:
 def _load_messages(turn_id: UUID) -> list[Message]:
     authors = [Message.Author.USER.value, Message.Author.AGENT.value]
     rows = Message.objects.filter(
-        turn=turn_id, author__in=authors, agent_session__listed=True, turn__finished_at__isnull=False
+        IN_PRODUCTION, turn=turn_id, author__in=authors, agent_session__listed=True, turn__finished_at__isnull=False
     )
     rows = rows.select_related("agent_session__agent", "agent_session__user", "parent__parent")
     return list(rows.defer("provider_extras", "parent__provider_extras").order_by("ordinal"))

@@ -15,7 +15,7 @@ from agents.budgets.window_sql import BUDGET_LABEL, PRESENT_PERIOD
 from agents.domain.circuit_breaker import BreakerState, Verdict
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.health_checks import turn_figures
-from agents.models import Handoff, RouteHealth, Runner, Turn
+from agents.models import IN_PRODUCTION, Handoff, RouteHealth, Runner, Turn
 from agents.routing.route_status import read_breaker
 from agents.sessions.health_checks import waiting_people
 from health_checks.run import Measurements
@@ -75,7 +75,7 @@ def _read_turns(figures: Figures, measurements: Measurements) -> None:
     for status in TurnStatus:
         if status not in TERMINAL:
             figures.set(families.OPEN_TURNS, counts.get(status.value, 0), status.value)
-    handoffs = Handoff.objects.exclude(state=Handoff.State.RESOLVED).count()
+    handoffs = Handoff.objects.filter(IN_PRODUCTION).exclude(state=Handoff.State.RESOLVED).count()
     figures.set(families.HANDOFFS_OPEN, handoffs)
     people = waiting_people(measurements)
     figures.set(families.HANDOFFS_WAITING, people.waiting)

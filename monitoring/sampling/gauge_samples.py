@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import connection
 
 from agents.budgets.window_sql import BUDGET_LABEL, PRESENT_PERIOD
-from agents.models import STUCK_AFTER
+from agents.models import IN_PRODUCTION_SQL, STUCK_AFTER
 from agents.models.runners import heartbeat_timeout
 from agents.sessions.health_checks import PEOPLE_PARTS
 from foundation.clock import now
@@ -118,6 +118,7 @@ FROM (
     UNION ALL SELECT 'runners_alive', '{{}}', alive FROM runner
     UNION ALL SELECT 'runner_capacity', '{{}}', capacity FROM runner
     UNION ALL SELECT 'active_sessions', '{{}}', count(*) FROM active
+        WHERE {IN_PRODUCTION_SQL.format(row="active")}
     UNION ALL SELECT 'open_breakers', '{{}}', count(*) FROM agents_routehealth WHERE state = 'open'
     UNION ALL SELECT 'open_routes', '{{}}', 0
     UNION ALL SELECT 'open_routes', jsonb_build_object('route', name), 1 FROM route

@@ -14,7 +14,7 @@ from accounts.models import User
 from agents.admin.list_filters import AgentFilter, UserFilter
 from agents.domain.approvals import ApprovalState, Decider
 from agents.domain.handoffs import HandoffPriority, HandoffSource, HandoffState
-from agents.models import Approval, Handoff
+from agents.models import IN_PRODUCTION, Approval, Handoff
 from agents.permissions.role_permissions import VIEW_APPROVAL, VIEW_HANDOFF
 from agents.permissions.transcripts import readable_agents
 from console.field_filters import ChoiceFilter, FieldFilter, require_choice
@@ -24,7 +24,8 @@ from foundation.clock import now
 
 # More are not counted.
 MOST_COUNTED: Final = 1_000
-UNRESOLVED: Final = ~Q(state=HandoffState.RESOLVED.value)
+# Builders who try something out wait for nobody.
+UNRESOLVED: Final = ~Q(state=HandoffState.RESOLVED.value) & IN_PRODUCTION
 _UNANSWERED: Final = Q(state=HandoffState.PENDING.value) | Q(
     state=HandoffState.OPEN.value, last_user_message_at__isnull=False
 )
@@ -104,7 +105,7 @@ class ShowFilter(FieldFilter):
         WAITING_VIEW: ("waiting", WAITING),
         "mine": ("mine", UNRESOLVED),
         "open": ("all open", UNRESOLVED & ~Q(state=HandoffState.SNOOZED.value)),
-        "snoozed": ("snoozed", Q(state=HandoffState.SNOOZED.value)),
+        "snoozed": ("snoozed", UNRESOLVED & Q(state=HandoffState.SNOOZED.value)),
         "resolved": ("resolved", Q(state=HandoffState.RESOLVED.value)),
         "all": ("all", Q()),
     }
