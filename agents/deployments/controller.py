@@ -34,10 +34,10 @@ ACTOR: Final = Actor.system("deployments")
 _BY_ITSELF: Final = (S.VALIDATING, S.CANARY, S.LIVE, S.WATCHING)
 # A verdict that is younger than this is not repeated; in JSON, so that waiting needs no column of its own.
 _DUE: Final = f"""
-SELECT id, now() FROM agents_deployment
+SELECT id, clock_timestamp() FROM agents_deployment
 WHERE state IN ('validating', 'canary', 'live', 'watching')
   AND (state = 'live' OR NOT verdict ? 'at'
-       OR (verdict ->> 'at')::timestamptz <= now() - interval '{INTERVAL_SECONDS} seconds')
+       OR (verdict ->> 'at')::timestamptz <= clock_timestamp() - interval '{INTERVAL_SECONDS} seconds')
 ORDER BY id
 """  # noqa: S608 - a constant
 
@@ -113,7 +113,7 @@ def _store(deployment: Deployment, verdict: Verdict, measurements: Measurements 
         "evidence": {name.value: round(value, 4) for name, value in verdict.evidence.items()},
     }
     with transaction.atomic():
-        [(at,)] = fetch("SELECT now()", {})
+        [(at,)] = fetch("SELECT clock_timestamp()", {})
         same = Deployment.objects.filter(pk=deployment.pk, version=deployment.version, state=deployment.state)
         if not same.update(verdict={**stored, "at": at.isoformat()}):
             return False

@@ -1,0 +1,193 @@
+"""What counts for which arm of a deployment, and what is slow and dear."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from accounts.actor import Actor
+from accounts.models import User
+from agents.deployments.deployment_changes import begin_deployment, promote_deployment
+from agents.deployments.measurements import measure, measure_reference
+from agents.domain.deployment_verdict import ArmFigures, Metric
+from agents.domain.deployments import DeploymentPlan, DeploymentState, PlanStep
+from agents.models import AgentSession, Deployment, Feedback, Handoff, Message, Release, Turn
+from foundation.clock import now
+from foundation.ids import derive_id, new_id
+from tests.support.candidates import add_release
+from tests.support.past_turns import PastStep, past_turn
+from tests.support.people import agent, person
+
+pytestmark = pytest.mark.django_db
+SYSTEM = Actor.system("tests")
+S = DeploymentState
+PLAN = DeploymentPlan(steps=(PlanStep(25, 60),), watch_seconds=600, minimum_turns=7, minimum_users=3)
+
+
+@pytest.fixture
+def deployment() -> Deployment:
+    demo = agent()
+    made = begin_deployment(SYSTEM, agent_id=demo.pk, release_number=add_release(demo).number, plan=PLAN)
+    while made.state != S.CANARY:
+        made = promote_deployment(SYSTEM, deployment_id=made.pk, expected_version=made.version)
+    Deployment.objects.filter(pk=made.pk).update(
+        step_started_at=now() - timedelta(minutes=5), reference={"slow_seconds": 2.0, "dear_usd": 0.01}
+    )
+    made.refresh_from_db()
+    return made
+
+
+def talk(
+    user: User, release: Release, *, opened: datetime, purpose: str = "", first_word: float | None = 0.5, **turn: Any
+) -> Turn:
+    """A session that was opened then, with a turn of three seconds that ended a few seconds later."""
+    session = AgentSession.objects.create(
+        id=derive_id(opened, new_id()), user=user, agent=release.agent, release=release, purpose=purpose
+    )
+    AgentSession.objects.filter(pk=session.pk).update(created_at=opened)
+    details = {} if first_word is None else {"first_token_seconds": first_word}
+    steps = [PastStep(0.0, 3.0, details=details)]
+    return past_turn(session, ended_at=opened + timedelta(seconds=5), seconds=3.0, steps=steps, **turn)
+
+
+def arms(deployment: Deployment) -> tuple[ArmFigures, ArmFigures]:
+    found = measure(deployment, at=now())
+    return found.candidate, found.stable
+
+
+def since(deployment: Deployment, seconds: float) -> datetime:
+    return deployment.step_started_at + timedelta(seconds=seconds)
+
+
+def test_each_metric_is_what_it_says(deployment: Deployment) -> None:
+    ada = person("ada")
+    release = deployment.candidate
+    at = since(deployment, 10)
+    talk(ada, release, opened=at)
+    talk(ada, release, opened=at, status="failed", error_class="transient", first_word=None)
+    talk(ada, release, opened=at, status="expired", error_class="deadline", first_word=None)
+    talk(ada, release, opened=at, status="failed", error_class="set_aside", first_word=None)  # an operator wanted it
+    talk(ada, release, opened=at, status="cancelled", first_word=None)
+    talk(ada, release, opened=at, first_word=2.5)
+    talk(ada, release, opened=at, cost_usd=Decimal("0.011"))
+    talk(ada, release, opened=at, cost_usd=Decimal("0.01"))
+    talk(ada, release, opened=at, cost_usd=None)
+    rated = talk(ada, release, opened=at)
+    message = Message.objects.create(agent_session=rated.agent_session, ordinal=99, author="agent", turn=rated)
+    Feedback.objects.create(agent_session=rated.agent_session, message=message, turn=rated, user=ada, value=-1)
+    called = talk(ada, release, opened=at)
+    looked_at = talk(ada, release, opened=at)
+    for turn, source in ((called, "tool"), (looked_at, "operator")):
+        Handoff.objects.create(
+            agent_session=turn.agent_session, requested_by=source, requested_at=turn.queued_at + timedelta(seconds=1)
+        )
+    candidate, stable = arms(deployment)
+    assert stable == ArmFigures()
+    assert (candidate.users, candidate.turns) == (1, 12)
+    assert candidate.bad_turns == {
+        Metric.FAILED: 2,
+        Metric.SLOW: 1,
+        Metric.DEAR: 1,
+        Metric.HANDED_OFF: 1,
+        Metric.RATED_DOWN: 1,
+    }
+    assert set(candidate.bad_users.values()) == {1}
+
+
+def test_a_handoff_is_that_of_the_turn_before_it(deployment: Deployment) -> None:
+    ada = person("ada")
+    first = talk(ada, deployment.candidate, opened=since(deployment, 10))
+    session = first.agent_session
+    past_turn(session, ended_at=since(deployment, 100), seconds=3.0)
+    Handoff.objects.create(agent_session=session, requested_by="user", requested_at=since(deployment, 50))
+    assert arms(deployment)[0].bad_turns[Metric.HANDED_OFF] == 1
+    minutes = measure(deployment, at=now()).minutes
+    assert [minute.candidate_first_bad[Metric.HANDED_OFF] for minute in minutes] == [1, 0]
+
+
+def test_only_sessions_of_people_that_were_opened_in_this_step(deployment: Deployment) -> None:
+    ada, bob = person("ada"), person("bob")
+    at = since(deployment, 10)
+    talk(ada, deployment.candidate, opened=at)
+    talk(bob, deployment.baseline, opened=at)
+    talk(ada, deployment.candidate, opened=since(deployment, -10))
+    for purpose in ("staging", "trial", "evaluation"):
+        talk(ada, deployment.candidate, opened=at, purpose=purpose)
+    other = agent("other")
+    assert other.live_release
+    talk(ada, other.live_release, opened=at)
+    talk(bob, add_release(deployment.agent), opened=at)
+    running = talk(bob, deployment.baseline, opened=at)
+    Turn.objects.filter(pk=running.pk).delete()
+    candidate, stable = arms(deployment)
+    assert (candidate.users, candidate.turns, stable.users, stable.turns) == (1, 1, 1, 1)
+
+
+def test_who_is_in_both_arms_counts_in_neither(deployment: Deployment) -> None:
+    ada, bob = person("ada"), person("bob")
+    at = since(deployment, 10)
+    talk(ada, deployment.candidate, opened=at)
+    talk(ada, deployment.baseline, opened=at)
+    talk(bob, deployment.baseline, opened=at)
+    candidate, stable = arms(deployment)
+    assert (candidate.users, stable.users) == (0, 1)
+
+
+def test_a_turn_that_ran_on_another_release_counts_for_none(deployment: Deployment) -> None:
+    turn = talk(person("ada"), deployment.candidate, opened=since(deployment, 10))
+    Turn.objects.filter(pk=turn.pk).update(remembered=True)
+    session = turn.agent_session
+    AgentSession.objects.filter(pk=session.pk).update(release=deployment.baseline)
+    assert [arm.turns for arm in arms(deployment)] == [0, 0]
+
+
+def test_minutes_have_the_baselines_turns_and_the_first_ones_of_the_candidates_users(deployment: Deployment) -> None:
+    ada, bob, eve = person("ada"), person("bob"), person("eve")
+    failed = {"status": "failed", "error_class": "transient"}
+    talk(ada, deployment.candidate, opened=since(deployment, 10), **failed)
+    talk(ada, deployment.candidate, opened=since(deployment, 20), **failed)
+    talk(eve, deployment.candidate, opened=since(deployment, 70))
+    talk(bob, deployment.baseline, opened=since(deployment, 75), **failed)
+    talk(bob, deployment.baseline, opened=since(deployment, 80))
+    first, second = measure(deployment, at=now()).minutes
+    assert (first.stable_turns, first.candidate_first, first.candidate_first_bad[Metric.FAILED]) == (0, 1, 1)
+    assert (second.stable_turns, second.stable_bad[Metric.FAILED]) == (2, 1)
+    assert (second.candidate_first, second.candidate_first_bad[Metric.FAILED]) == (1, 0)
+
+
+def test_the_plan_says_share_time_and_traffic(deployment: Deployment) -> None:
+    at = deployment.step_started_at + timedelta(seconds=20)
+    measured = measure(deployment, at=at)
+    assert (measured.share, measured.phases, measured.seconds_left) == (0.25, 2, 40)
+    assert (measured.minimum_turns, measured.minimum_users) == (7, 3)
+    deployment.state = S.WATCHING
+    measured = measure(deployment, at=at)
+    assert (measured.share, measured.seconds_left) == (0.95, 580)
+
+
+def test_slow_and_dear_are_a_tenth_above_what_is_usual_of_the_baseline() -> None:
+    demo, ada = agent(), person("ada")
+    assert demo.live_release
+    at = now() - timedelta(hours=1)
+    for number in range(1, 100):
+        talk(ada, demo.live_release, opened=at, first_word=number / 10, cost_usd=Decimal(number))
+    for purpose in ("staging", "evaluation"):
+        talk(ada, demo.live_release, opened=at, purpose=purpose, first_word=900, cost_usd=Decimal(9000))
+    reference = measure_reference(demo.live_release.pk)
+    assert reference["slow_seconds"] == pytest.approx(9.41 * 1.1)
+    assert reference["dear_usd"] == pytest.approx(89.2 * 1.1)
+
+
+def test_too_few_turns_say_nothing_of_slow_and_dear(deployment: Deployment) -> None:
+    ada = person("ada")
+    for _ in range(49):
+        talk(ada, deployment.baseline, opened=since(deployment, 10), first_word=None, cost_usd=None)
+    assert measure_reference(deployment.baseline_id) == {"slow_seconds": None, "dear_usd": None}
+    deployment.reference = measure_reference(deployment.baseline_id)
+    talk(ada, deployment.candidate, opened=since(deployment, 10), first_word=99, cost_usd=Decimal(99))
+    talk(person("bob"), deployment.candidate, opened=since(deployment, 10), first_word=99, cost_usd=Decimal(99))
+    bad = arms(deployment)[0].bad_turns
+    assert (bad[Metric.SLOW], bad[Metric.DEAR]) == (0, 0)
