@@ -60,8 +60,8 @@ def begin_deployment(
     else the next one, made of the draft, whose version is `expected_version`, if not None. The release is not live.
 
     Raises `Forbidden`, `NotFound`, `PreconditionFailed` for another version of the draft, `InvalidInput` with a
-    pointer, and `Conflict` while another deployment of the agent is under way, before its first release, and for a release whose
-    sessions are still being moved away.
+    pointer, and `Conflict` while another deployment of the agent is under way, before its first release, and for a
+    release whose sessions are still being moved away.
     """
     require_permission(actor, PUBLISH_AGENT)
     agent = lock_agent(agent_id)
