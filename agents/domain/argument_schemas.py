@@ -137,7 +137,7 @@ def _check_keywords(schema: Any, pointer: str, depth: int) -> None:
                 f"The keyword {keyword[:60]!r} is not supported here. {_hint(keyword)}", pointer=keyword_pointer
             )
         if keyword == "pattern":
-            _check_pattern(value, keyword_pointer)
+            check_pattern(value, keyword_pointer)
         elif keyword == "$schema" and value != _DIALECT:
             raise InvalidInput("The dialect is JSON Schema 2020-12; leave $schema out.", pointer=keyword_pointer)
         for inner_pointer, inner in _subschemas(keyword, value, keyword_pointer):
@@ -161,7 +161,8 @@ def _subschemas(keyword: str, value: Any, pointer: str) -> Iterator[tuple[str, A
         yield from ((f"{pointer}/{_escape(name)}", item) for name, item in value.items())
 
 
-def _check_pattern(pattern: Any, pointer: str) -> None:
+def check_pattern(pattern: Any, pointer: str) -> None:
+    """Raise `InvalidInput` unless `pattern` is a regular expression that takes linear time."""
     if not isinstance(pattern, str) or len(pattern) > MAX_PATTERN_CHARACTERS:
         raise InvalidInput(f"A pattern has at most {MAX_PATTERN_CHARACTERS} characters.", pointer=pointer)
     try:
@@ -200,7 +201,7 @@ def _validator_class() -> Any:
     from jsonschema.exceptions import ValidationError as Problem
 
     def match_pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Any]:
-        if isinstance(instance, str) and not _matches(pattern, instance):
+        if isinstance(instance, str) and not matches_pattern(pattern, instance):
             yield Problem("does not match")
 
     return validators.extend(Draft202012Validator, {"pattern": match_pattern})
@@ -227,8 +228,10 @@ def _typed_validator_class() -> Any:
     )
 
 
-def _matches(pattern: str, text: str) -> bool:
-    if len(text) > MAX_MATCHED_CHARACTERS:
+def matches_pattern(pattern: str, text: str, *, longest: int = MAX_MATCHED_CHARACTERS) -> bool:
+    """Whether a pattern that `check_pattern` has passed is found in `text`; never in one of more than `longest`
+    characters."""
+    if len(text) > longest:
         return False
     try:
         _compile_pattern(pattern).validate_python(text)

@@ -66,6 +66,7 @@ class ErrorClass(StrEnum):
     DEADLINE = "deadline"
     UNKNOWN = "unknown"
     CANCELLED = "cancelled"
+    DIVERGED = "diverged"
 
     @property
     def failure(self) -> Failure:
@@ -199,6 +200,12 @@ _FAILURES = {
         alarms=False,
         ends_turns=False,
         recovery=Recovery.NOTHING,
+    ),
+    ErrorClass.DIVERGED: Failure(
+        meaning="In an evaluation the model called a tool as the recorded conversation does not have it.",
+        user_message="This replay of a recorded conversation went another way than the recording.",
+        remedy="Only replays of test sets end so, and nothing was called. The report shows what was called instead.",
+        alarms=False,
     ),
 }
 

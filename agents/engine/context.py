@@ -15,6 +15,7 @@ from agents.domain.exchanges import stable_history
 from agents.domain.marked_blocks import MemoryBlock, Summary, TaskBlock
 from agents.domain.prompt import Item
 from agents.domain.prompt_sources import NO_ANSWERS, SourceKind
+from agents.domain.recordings import Recording
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
@@ -37,7 +38,7 @@ class TurnContext:
 
     `is_cut`: there is something before the history, or there was in the prompts of earlier turns. `answer_sources` are
     the answers in it that were not made in a plain turn of the session; they are read where the release has rules for
-    its tools.
+    its tools. `recording` is the world of a turn that answers an entry of a test set.
     """
 
     claim: Claim
@@ -54,6 +55,7 @@ class TurnContext:
     sends_work: bool = True
     is_cut: bool = False
     answer_sources: Mapping[UUID, SourceKind] = field(default_factory=dict)
+    recording: Recording | None = None
 
     @property
     def question_id(self) -> UUID:

@@ -62,6 +62,11 @@ class TurnProgress:
         self._recall_seconds: float | None = None
 
     @property
+    def steps(self) -> Sequence[StepRecord]:
+        """All steps so far."""
+        return self._steps
+
+    @property
     def parts(self) -> list[Part]:
         """The results of the steps so far, as the parts of one message."""
         return message_parts(self._steps)

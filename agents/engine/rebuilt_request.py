@@ -22,11 +22,10 @@ from agents.engine.fallbacks import simpler_context
 from agents.engine.progress import TurnProgress
 from agents.engine.prompt import AssembledRequest, RouteInputs, build_request
 from agents.engine.sent_requests import digest_text, hash_request
-from agents.engine.turn_recall import memory_text
 from agents.journal.claims import Claim
 from agents.models import HistorySummary, Step, Turn
 from foundation.errors import NotFound
-from memory.recall import reread_memories
+from memory.recall import memory_text, reread_memories
 from memory.working_memory import read_items
 
 # Returns the tools of these names that are installed here.

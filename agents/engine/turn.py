@@ -27,6 +27,7 @@ from agents.engine.context import TurnContext
 from agents.engine.fallbacks import FallbackAnswer, Fallbacks
 from agents.engine.ports import Services
 from agents.engine.progress import LimitReached, TurnProgress, step_intent
+from agents.engine.recorded_world import Diverged, recorded_services
 from agents.engine.shielded import run_last_shielded, run_shielded
 from agents.engine.tool_calls import ToolCalls
 from agents.engine.turn_recall import recall_memories
@@ -64,6 +65,8 @@ class TurnRun:
         self._context = context
         spans = services.spans.open_turn(context.agent_id, claim.session_id, claim.turn_id)
         self._progress = TurnProgress(context, spans)
+        if context.recording is not None:
+            services = recorded_services(context.recording, services, lambda: self._progress.steps)
         self._tools = ToolCalls(context, self._progress, services.tools, suspects=services.suspects)
         self._attempts = Attempts(context, self._progress, services, on_lost=self._cancel)
         self._fallbacks = Fallbacks(context, self._progress, services, self._attempts)
@@ -117,8 +120,10 @@ class TurnRun:
             return await self._park(wait)
         except ModelError as error:
             return await self._end_early(TurnStatus.FAILED, error.error_class, error.user_detail, model_error=error)
-        except LimitReached as error:
-            return await self._end_early(TurnStatus.FAILED, ErrorClass.LIMIT_REACHED, str(error))
+        except (LimitReached, Diverged) as error:
+            is_limit = isinstance(error, LimitReached)
+            error_class = ErrorClass.LIMIT_REACHED if is_limit else ErrorClass.DIVERGED
+            return await self._end_early(TurnStatus.FAILED, error_class, str(error))
         except Exception as error:
             end = TurnStatus.EXPIRED, ErrorClass.DEADLINE
             if not deadline.expired():

@@ -7,7 +7,6 @@ does not recall pays nothing; one whose search fails or takes too long goes on w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -21,8 +20,7 @@ from agents.journal.fenced_writes import NewEvent
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import BandstandError
 from foundation.spans import RECALL
-from memory.enums import MemoryScope, MemorySource, Tier, Trust
-from memory.recall import Recall, RecalledMemory, RecallRequest, owner_keys
+from memory.recall import Recall, RecalledMemory, RecallRequest, is_trusted, memory_text, owner_keys
 
 log = structlog.get_logger(__name__)
 
@@ -87,30 +85,4 @@ def _event(found: Recall) -> NewEvent:
 
 
 def _block(memory: RecalledMemory) -> MemoryBlock:
-    return MemoryBlock(str(memory.id), memory_text(memory), memory.score, is_trusted=_is_trusted(memory))
-
-
-def _is_trusted(memory: RecalledMemory) -> bool:
-    """Whether the user has stated or confirmed the memory, and nothing else goes with it."""
-    is_own = memory.scope in (MemoryScope.SESSION, MemoryScope.USER)
-    is_stated = memory.source is MemorySource.FORM or memory.trust >= Trust.CONFIRMED
-    return is_own and is_stated and not memory.earlier and not memory.contradicts
-
-
-def memory_text(memory: RecalledMemory) -> str:
-    """A memory as a model reads it: who said it and when, what it replaced, and whether another one contradicts it."""
-    when = f"{memory.occurred_at:%Y-%m-%d}"
-    said = memory.tier is Tier.EPISODIC
-    text = f"{when}, {memory.actor or 'somebody'}: {memory.text}" if said else memory.text
-    return "".join([text, *_remarks(memory, when)])
-
-
-def _remarks(memory: RecalledMemory, when: str) -> Sequence[str]:
-    remarks = [
-        f" (until {value.valid_until:%Y-%m-%d}: {value.text})"
-        for value in memory.earlier
-        if value.valid_until is not None
-    ]
-    if memory.contradicts:
-        remarks.append(f" (of {when}; another memory contradicts this)")
-    return remarks
+    return MemoryBlock(str(memory.id), memory_text(memory), memory.score, is_trusted=is_trusted(memory))

@@ -26,6 +26,7 @@ from agents.engine.context import TurnContext, load_context
 from agents.engine.fact_extraction import extract_facts
 from agents.engine.memory_writer import MemoryWriter
 from agents.engine.ports import Services
+from agents.engine.recorded_world import enter_recorded_world, read_recording
 from agents.engine.session_titles import title_session, wants_title
 from agents.engine.summary_writer import summarise_history, wants_summary
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
@@ -226,6 +227,8 @@ class RunnerProcess:
             started_at = now()
             try:
                 context = load_context(claim, on=connection)
+                if claim.purpose == SessionPurpose.EVALUATION:
+                    context = enter_recorded_world(context, read_recording(claim.turn_id, on=connection))
             except (InvalidInput, NewerConfiguration) as error:
                 log.warning(
                     "turn.not_loaded", turn=str(claim.turn_id), release=str(claim.release_id), fault=error.detail

@@ -6,6 +6,7 @@ of it.
 """
 
 from memory.recall.memory_search import RecallRequest, arecall, recall, recall_from
+from memory.recall.memory_text import is_trusted, memory_text
 from memory.recall.owner_rows import OwnerRow, find_owner_rows, owner_keys
 from memory.recall.recollection import EarlierValue, Recall, RecalledMemory
 from memory.recall.reread import reread_memories
@@ -20,6 +21,8 @@ __all__ = [
     "Weights",
     "arecall",
     "find_owner_rows",
+    "is_trusted",
+    "memory_text",
     "owner_keys",
     "recall",
     "recall_from",
