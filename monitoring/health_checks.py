@@ -181,7 +181,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy="",
         readers=_OVERVIEW,
         order=125,
-        link=Link("admin:agents_agentsession_changelist", query={"state": "open"}),
+        link=Link("admin:agents_agentsession_changelist", query={"state": "open", "purpose": "production"}),
         permissions=("agents.view_agentsession",),
         is_metric=True,
     ),

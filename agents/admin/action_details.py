@@ -14,8 +14,10 @@ from django.db.models.functions import Left
 
 from accounts.models import User
 from agents.admin.turn_numbers import TURN_NUMBER
+from agents.domain.session_purposes import SessionPurpose
 from agents.models import AgentSession, Message, Turn
 from agents.permissions.transcripts import readable_agents
+from agents.permissions.trials import sees_trials
 from console.formatting import NOTHING, format_money, format_second
 from foundation.clock import now
 from foundation.durations import duration
@@ -34,7 +36,7 @@ def describe_rows(user: User | AnonymousUser, rows: QuerySet[Any]) -> list[str]:
     """The newest `SHOWN_ROWS` of turns or sessions in words, with the first words of those that `user` may read."""
     readable = set(readable_agents(user).values_list("pk", flat=True))
     if rows.model is Turn:
-        return _describe_turns(list(rows.annotate(number=TURN_NUMBER)[:SHOWN_ROWS]), readable)
+        return _describe_turns(user, list(rows.annotate(number=TURN_NUMBER)[:SHOWN_ROWS]), readable)
     sessions = rows.select_related("user", "agent", "release")[:SHOWN_ROWS]
     return [_describe_session(session, is_readable=session.agent_id in readable) for session in sessions]
 
@@ -44,10 +46,16 @@ def describe_session(user: User | AnonymousUser, session: AgentSession) -> str:
     return _describe_session(session, is_readable=readable_agents(user).filter(pk=session.agent_id).exists())
 
 
-def _describe_turns(turns: Sequence[Any], readable: set[UUID]) -> list[str]:
+def _describe_turns(user: User | AnonymousUser, turns: Sequence[Any], readable: set[UUID]) -> list[str]:
     users = User.objects.in_bulk({turn.user_id for turn in turns})
     sessions = AgentSession.objects.select_related("agent").in_bulk({turn.agent_session_id for turn in turns})
-    texts = _first_words([turn for turn in turns if sessions[turn.agent_session_id].agent_id in readable])
+    with_trials = sees_trials(user)
+    readable_sessions = {
+        key
+        for key, session in sessions.items()
+        if session.agent_id in readable and (with_trials or session.purpose == SessionPurpose.PRODUCTION)
+    }
+    texts = _first_words([turn for turn in turns if turn.agent_session_id in readable_sessions])
     return [
         _join(
             f"{_moment(turn.queued_at)}: turn {turn.number} of {users.get(turn.user_id, 'somebody')} with "

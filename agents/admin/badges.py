@@ -39,6 +39,11 @@ def retry_badge(turn: Turn) -> SafeString | None:
     return format_html('<a class="bs-tag" href="{}" title="The turn that asked it again">retried</a>', address)
 
 
+def purpose_badge(purpose: str) -> SafeString:
+    """A badge for the purpose of a session; "" for one of production."""
+    return badge(purpose, "warn") if purpose else SafeString("")
+
+
 def rating_badge(value: int) -> SafeString:
     """A badge for a rating: 1 or -1."""
     return badge("rated up", "good") if value > 0 else badge("rated down", "bad")

@@ -15,6 +15,7 @@ from agents.admin.transcript.content import MAX_TEXT_CHARACTERS
 from agents.admin.transcript.steps import shorten
 from agents.models import Event
 from agents.permissions.transcripts import can_read_transcript
+from agents.permissions.trials import visible_purposes
 from console.date_filters import age_filter
 from console.keyset_changelist import KeysetAdmin, parse_uuid
 
@@ -30,6 +31,10 @@ class EventAdmin(KeysetAdmin):
     search_ids = ("agent_session_id",)
     looks_back = 100_000
     search_help_text = "The id of a session. Filters look at the newest 100,000 events."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        rows: QuerySet[Event] = super().get_queryset(request)
+        return rows.filter(visible_purposes(request.user))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str

@@ -13,6 +13,7 @@ from agents.admin.turn_numbers import turn_numbers
 from agents.domain.message_parts import plain_text
 from agents.models import COST_UNKNOWN, AgentSession, Message, Release, Turn
 from agents.permissions.transcripts import readable_agents
+from agents.permissions.trials import visible_purposes
 from console.list_export import ExportColumn
 from foundation.graphemes import cut_text
 
@@ -114,7 +115,9 @@ def _texts(turns: Iterable[Turn], user: User) -> dict[tuple[UUID, str], str]:
     readable = set(readable_agents(user).values_list("pk", flat=True))
     keys = [turn.pk for turn in turns if turn.release.agent_id in readable]
     is_short = When(size_bytes__lte=_MAX_BYTES, then="parts")
-    messages = Message.objects.filter(turn__in=keys, author__in=("user", "agent")).order_by("-ordinal")
+    messages = Message.objects.filter(visible_purposes(user), turn__in=keys, author__in=("user", "agent")).order_by(
+        "-ordinal"
+    )
     parts = Case(is_short, default=Value(None, JSONField()), output_field=JSONField())
     return {
         (turn_id, author): _TOO_LONG if value is None else cut_text(plain_text(value), MAX_CHARACTERS, mark=" …")

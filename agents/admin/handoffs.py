@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
+from agents.admin.badges import purpose_badge
 from agents.admin.inbox.handoff_actions import HANDOFF_ACTIONS, DutyForm, HandoffAction, operators_on_duty
 from agents.admin.inbox.handoff_page import handoff_page, live_handoff
 from agents.admin.inbox.inbox_filters import (
@@ -40,6 +41,7 @@ from agents.admin.inbox.inbox_labels import (
 from agents.admin.inbox.run_handoff_action import run_handoff_action
 from agents.models import Handoff
 from agents.permissions.role_permissions import ANSWER_HANDOFF
+from agents.permissions.trials import visible_purposes
 from agents.sessions.operator_duty import go_off_duty, go_on_duty
 from console.confirmation import confirmation_page, confirmed_data
 from console.formatting import NOTHING, format_moment, format_second
@@ -106,7 +108,8 @@ class HandoffAdmin(KeysetAdmin):
         return ("-requested_at", "-id") if changelist.is_newest_first else ("priority", "requested_at", "id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Handoff]:
-        return super().get_queryset(request).filter(agent_session__agent__in=readable_agent_ids(request.user))
+        rows = super().get_queryset(request).filter(visible_purposes(request.user))
+        return rows.filter(agent_session__agent__in=readable_agent_ids(request.user))
 
     def get_search_results(
         self,
@@ -219,7 +222,8 @@ class HandoffAdmin(KeysetAdmin):
 
     @admin.display(description="status")
     def display_status(self, handoff: Handoff) -> SafeString:
-        return handoff_badge(handoff, handoff.agent_session)
+        session = handoff.agent_session
+        return format_html("{} {}", handoff_badge(handoff, session), purpose_badge(session.purpose))
 
     @admin.display(description="priority")
     def display_priority(self, handoff: Handoff) -> SafeString:

@@ -15,11 +15,13 @@ from accounts.models import User
 from agents.domain.events import EventType
 from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES
 from agents.domain.response_fallbacks import Fallback
+from agents.domain.session_purposes import SessionPurpose
 from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
 from agents.journal.rollups import CLOCKS_DIFFER, ended_between
 from agents.models import (
     DEADLINE_IS_OVERDUE,
     DURATION,
+    IN_PRODUCTION,
     LEASE_IS_OVERDUE,
     UNANSWERED_FAILURE,
     Agent,
@@ -33,6 +35,7 @@ from agents.models import (
 from agents.models.key_arrays import key_in
 from agents.permissions.role_permissions import VIEW_TRANSCRIPT
 from agents.permissions.transcripts import readable_agents
+from agents.permissions.trials import sees_trials
 from agents.sessions.turn_search import TurnMatches, find_turns
 from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
@@ -211,6 +214,30 @@ class SessionStatusFilter(IndexedFilter):
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
         return self.statuses[require_choice(value, list(self.statuses))][1]
+
+
+class PurposeFilter(IndexedFilter):
+    """By what the session is for, for those who see more than production."""
+
+    title = "purpose"
+    parameter_name = "purpose"
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        super().__init__(request, *args)
+        self._is_useful = sees_trials(request.user)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(purpose.name.lower(), purpose.name.lower()) for purpose in SessionPurpose]
+
+    def has_output(self) -> bool:
+        return self._is_useful
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        names = {purpose.name.lower(): purpose.value for purpose in SessionPurpose}
+        purpose = names[require_choice(value, list(names))]
+        if not of_turns:
+            return Q(purpose=purpose)
+        return Q(agent_session__purpose=purpose) if purpose else IN_PRODUCTION
 
 
 class ErrorFilter(IndexedFilter):

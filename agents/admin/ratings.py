@@ -7,17 +7,18 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from agents.admin.badges import rating_badge
+from agents.admin.badges import purpose_badge, rating_badge
 from agents.admin.list_filters import AgentFilter, ReleaseFilter
 from agents.models import IN_PRODUCTION, Feedback
 from agents.permissions.transcripts import can_read_transcript, readable_agents
+from agents.permissions.trials import visible_purposes
 from agents.sessions.rating_counts import RatingCounts
 from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import FieldFilter, require_choice
@@ -100,6 +101,10 @@ class FeedbackAdmin(KeysetAdmin):
     search_words = ("user__username",)
     search_help_text = "The id of a turn or a session, or the name of a user."
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Feedback]:
+        rows: QuerySet[Feedback] = super().get_queryset(request)
+        return rows.filter(visible_purposes(request.user))
+
     def complete(self, request: HttpRequest, rows: Sequence[Feedback]) -> None:
         readable = set(readable_agents(request.user).values_list("pk", flat=True))
         for rating in rows:
@@ -119,7 +124,7 @@ class FeedbackAdmin(KeysetAdmin):
 
     @admin.display(description="rating")
     def display_status(self, rating: Feedback) -> SafeString:
-        return rating_badge(rating.value)
+        return format_html("{} {}", rating_badge(rating.value), purpose_badge(rating.agent_session.purpose))
 
     @admin.display(description="agent")
     def display_agent(self, rating: Feedback) -> str:

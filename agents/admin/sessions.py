@@ -21,6 +21,7 @@ from accounts.permissions import user_actor
 from accounts.users import find_users
 from agents.admin.action_details import describe_session
 from agents.admin.actions import run_action
+from agents.admin.badges import purpose_badge
 from agents.admin.export_columns import SESSION_COLUMNS, add_session_values
 from agents.admin.inbox.handoff_actions import CLAIM
 from agents.admin.list_filters import (
@@ -28,6 +29,7 @@ from agents.admin.list_filters import (
     CostFilter,
     DurationFilter,
     ErrorFilter,
+    PurposeFilter,
     RatingFilter,
     ReleaseFilter,
     SessionStatusFilter,
@@ -35,9 +37,11 @@ from agents.admin.list_filters import (
 )
 from agents.admin.transcript.page import live_update, session_page
 from agents.admin.turn_actions import CANCEL_OPEN, FORK_WORDS
+from agents.domain.session_purposes import SessionPurpose
 from agents.models import COST_UNKNOWN, AgentSession, Turn
 from agents.permissions.role_permissions import ANSWER_HANDOFF, CANCEL_TURN, FORK_SESSION, VIEW_TRANSCRIPT
 from agents.permissions.transcripts import can_read_transcript, readable_agents
+from agents.permissions.trials import sees_trials
 from agents.sessions.crud import MAX_TITLE
 from agents.sessions.fork import fork_any_session
 from agents.sessions.handoff_control import claim_handoff
@@ -80,7 +84,7 @@ class AgentSessionAdmin(ExportableAdmin, KeysetAdmin):
     list_select_related = ("user", "agent", "release")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, SessionStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
-        DurationFilter, RatingFilter,
+        DurationFilter, RatingFilter, PurposeFilter,
     )  # fmt: skip
     list_tabs = (
         ListTab("All", {}),
@@ -94,6 +98,10 @@ class AgentSessionAdmin(ExportableAdmin, KeysetAdmin):
     export_contents_permission = VIEW_TRANSCRIPT
 
     actions = ("cancel_open",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AgentSession]:
+        rows: QuerySet[AgentSession] = super().get_queryset(request)
+        return rows if sees_trials(request.user) else rows.filter(purpose=SessionPurpose.PRODUCTION)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(CANCEL_TURN)
@@ -153,6 +161,9 @@ class AgentSessionAdmin(ExportableAdmin, KeysetAdmin):
 
     @admin.display(description="status")
     def display_status(self, session: AgentSession) -> SafeString:
+        return format_html("{} {}", self._status(session), purpose_badge(session.purpose))
+
+    def _status(self, session: AgentSession) -> SafeString:
         if session.controller == AgentSession.Controller.HUMAN:
             return badge("a person answers", "warn")
         if session.active_turn_id is not None:

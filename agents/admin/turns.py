@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import orjson
 from django.contrib import admin
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -17,7 +17,7 @@ from accounts.admin.list_exports import ExportableAdmin
 from accounts.models import User
 from accounts.users import find_users
 from agents.admin.actions import run_action
-from agents.admin.badges import rating_badge, retry_badge, status_badge
+from agents.admin.badges import purpose_badge, rating_badge, retry_badge, status_badge
 from agents.admin.export_columns import TURN_COLUMNS, add_turn_values, read_turns
 from agents.admin.list_filters import (
     FINISHED,
@@ -29,6 +29,7 @@ from agents.admin.list_filters import (
     EndedUntilFilter,
     ErrorFilter,
     FallbackFilter,
+    PurposeFilter,
     RatingFilter,
     ReleaseFilter,
     TurnStatusFilter,
@@ -45,7 +46,7 @@ from agents.domain.states import TurnStatus
 from agents.domain.tool_rights import hide_reasons
 from agents.models import Feedback, Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN, VIEW_TRANSCRIPT
-from agents.permissions.transcripts import can_read_transcript
+from agents.permissions.trials import can_read_session
 from console.date_filters import SinceFilter, UntilFilter, age_filter
 from console.formatting import NOTHING, badge, format_count, format_duration, format_moment, format_money, nowrap
 from console.keyset_changelist import KeysetAdmin, parse_uuid
@@ -74,6 +75,7 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
         CostFilter, DurationFilter, RatingFilter, WordsFilter, EndedSinceFilter, EndedUntilFilter,
+        PurposeFilter,
     )  # fmt: skip
     list_tabs = (
         ListTab("All", {}),
@@ -159,6 +161,8 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
             badges.append(retry)
         if turn.rating is not None:
             badges.append(rating_badge(turn.rating))
+        if turn.purpose:
+            badges.append(purpose_badge(turn.purpose))
         return format_html_join(" ", "{}", ((each,) for each in badges))
 
     @admin.display(description="agent")
@@ -167,7 +171,12 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
 
     def annotate(self, rows: QuerySet[Turn]) -> QuerySet[Any]:
         rating = Feedback.objects.filter(turn=OuterRef("pk")).values("value")[:1]
-        return rows.annotate(provider_error=LAST_ERROR, number=TURN_NUMBER, rating=Subquery(rating))
+        return rows.annotate(
+            provider_error=LAST_ERROR,
+            number=TURN_NUMBER,
+            rating=Subquery(rating),
+            purpose=F("agent_session__purpose"),
+        )
 
     @admin.display(description="error")
     def error(self, turn: Any) -> SafeString | str:
@@ -228,7 +237,7 @@ class StepAdmin(KeysetAdmin):
         """Without `request` and `result` for users who may not read the transcript, nor the words of a refusal, nor
         the hashes of what was said, by which a guess could be proved."""
         fields = [field.name for field in Step._meta.fields]
-        if obj is not None and can_read_transcript(request.user, _agent(obj)):
+        if obj is not None and can_read_session(request.user, obj.turn.agent_session):
             return fields
         is_refusal = obj is not None and obj.error_class == ErrorClass.CONTENT_FILTER
         shown = {"request": None, "result": None, "details": None if is_refusal else "display_details"}
@@ -241,7 +250,3 @@ class StepAdmin(KeysetAdmin):
         if "right" in details:
             details["right"] = hide_reasons(details["right"])
         return orjson.dumps(details).decode()
-
-
-def _agent(step: Step) -> Any:
-    return step.turn.agent_session.agent

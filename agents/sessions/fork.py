@@ -32,8 +32,8 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
     turns and feedback are not copied.
 
     It is listed and does not expire, even if the source is not listed or expires; but a copy of one that tries
-    something out is not listed and tries something out, too: a copy of a lane of an evaluation is a trial. It counts as one message for rate
-    limits, and stores what it copies.
+    something out does so, too, and is not listed: a copy of a lane of an evaluation is a trial. It counts as one
+    message for rate limits, and stores what it copies.
     Raises `NotFound`, `Forbidden`, `RateLimited`, `TooLarge`, `Conflict` while `after_turn` is open, and `InvalidInput`
     when it is no turn of the session.
     """

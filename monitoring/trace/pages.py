@@ -22,7 +22,7 @@ from agents.admin.turn_numbers import turn_numbers
 from agents.domain.states import StepKind
 from agents.engine.rebuilt_request import rebuild_request
 from agents.models import AgentSession, Step, Turn
-from agents.permissions.transcripts import can_read_transcript
+from agents.permissions.trials import can_read_session
 from console.confirmation import confirmation_page
 from console.formatting import format_money, format_tokens
 from console.views import NamedRow, console_page, row_url
@@ -46,10 +46,10 @@ _EXPORT_WORDS: Final = (
 def trace_page(request: HttpRequest, turn_id: UUID) -> TemplateResponse:
     """The waterfall of a turn, what its steps say of it, and where the time went. 404 for a turn that is not there."""
     model_admin = _turn_admin(request)
-    turn = Turn.objects.select_related("release__agent", "user", "agent_session").filter(pk=turn_id).first()
+    turn = Turn.objects.select_related("release", "user", "agent_session__agent").filter(pk=turn_id).first()
     if turn is None:
         raise Http404
-    readable = can_read_transcript(request.user, turn.release.agent)
+    readable = can_read_session(request.user, turn.agent_session)
     trace, moment = read_trace(turn), now()
     views = {step.pk: step_view(step, readable=readable, ended_at=turn.finished_at, now=moment) for step in trace.steps}
     waterfall = make_waterfall(trace.timeline)
@@ -78,11 +78,11 @@ def trace_page(request: HttpRequest, turn_id: UUID) -> TemplateResponse:
 def sent_request_page(request: HttpRequest, step_id: int) -> TemplateResponse:
     """What a call of a model was sent, and what came back. Only for those who may read the transcript."""
     model_admin = _turn_admin(request)
-    step = Step.objects.select_related("turn__release__agent").filter(pk=step_id).first()
+    step = Step.objects.select_related("turn__release", "turn__agent_session__agent").filter(pk=step_id).first()
     if step is None:
         raise Http404
     turn = step.turn
-    if not can_read_transcript(request.user, turn.release.agent):
+    if not can_read_session(request.user, turn.agent_session):
         raise PermissionDenied
     sent, fault = None, ""
     try:
@@ -112,7 +112,7 @@ def export_traces(request: HttpRequest, session_id: UUID) -> HttpResponseBase:
     session = AgentSession.objects.select_related("agent").filter(pk=session_id).first()
     if session is None or not request.user.has_perm("agents.view_agentsession"):
         raise Http404
-    if not (request.user.has_perm(EXPORT_TRACE) and can_read_transcript(request.user, session.agent)):
+    if not (request.user.has_perm(EXPORT_TRACE) and can_read_session(request.user, session)):
         raise PermissionDenied
     confirmation = confirmation_page(
         request,

@@ -25,7 +25,7 @@ from agents.admin.turn_numbers import turn_numbers
 from agents.domain.events import EventType
 from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Handoff, Message, Turn, UtilityCall
 from agents.permissions.role_permissions import ANSWER_HANDOFF, FORK_SESSION, VIEW_NOTE
-from agents.permissions.transcripts import can_read_transcript
+from agents.permissions.trials import can_read_session
 from agents.sessions.approvals import pending_approvals_for
 from console.formatting import format_money, format_tokens
 from console.keyset_changelist import parse_uuid
@@ -46,7 +46,7 @@ _HIDDEN: Final = frozenset({"fingerprint", "prompt_hash", "state", "metadata", "
 
 def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> TemplateResponse:
     """The page with the newest turns of a session, or those before `?before=ordinal`, or those up to `?turn=id`."""
-    readable = can_read_transcript(request.user, session.agent)
+    readable = can_read_session(request.user, session)
     return console_page(
         request,
         model_admin,
@@ -97,7 +97,7 @@ def transcript_context(request: HttpRequest, session: AgentSession, *, readable:
 def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) -> TemplateResponse:
     """The page of one turn, with its columns."""
     session = AgentSession.objects.select_related("agent", "release", "user").get(pk=turn.agent_session_id)
-    readable = can_read_transcript(request.user, session.agent)
+    readable = can_read_session(request.user, session)
     name = f"Turn {turn_numbers([turn])[turn.pk]} of {_name(session, readable=readable)}"
     return console_page(
         request,
@@ -153,7 +153,7 @@ def live_changes(request: HttpRequest, session: AgentSession) -> dict[str, Any] 
     notes = [] if only else _new_notes(request, session)
     if not touched and not rows and not notes:
         return HttpResponse(status=204)
-    readable = can_read_transcript(request.user, session.agent)
+    readable = can_read_session(request.user, session)
     notes = notes if readable else []
     turns = list(Turn.objects.filter(agent_session=session, pk__in=touched).order_by("-ordinal")[:TURNS])[::-1]
     # Words of people, to which no agent answers, are of no turn.
@@ -251,6 +251,7 @@ def _session_facts(session: AgentSession) -> list[tuple[str, str]]:
         no_tokens=Count("pk", filter=TOKENS_UNKNOWN),
     )
     return [
+        *([("Purpose", session.get_purpose_display())] if session.purpose else []),
         ("User", str(session.user)),
         ("Agent", f"{session.agent} #{session.release.number}"),
         ("Turns", f"{total['turns']:,}, {session.open_turns} open"),
