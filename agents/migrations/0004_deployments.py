@@ -464,6 +464,8 @@ class Migration(migrations.Migration):
                 ("passed", models.BooleanField(help_text="Every check; null: there is none, or not yet.", null=True)),
                 ("checks", models.JSONField(default=list)),
                 ("detail", models.TextField(blank=True, default="", help_text="Why it failed or diverged.")),
+                ("needs_judge", models.BooleanField(default=False, help_text="A model has still to judge it.")),
+                ("judging_at", models.DateTimeField(help_text="Since when somebody asks that model.", null=True)),
                 ("cost_usd", models.DecimalField(decimal_places=8, max_digits=14, null=True)),
                 ("seconds", models.FloatField(null=True)),
                 (

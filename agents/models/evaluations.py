@@ -151,6 +151,8 @@ class EvaluationResult(models.Model):
     passed = models.BooleanField(null=True, help_text="Every check; null: there is none, or not yet.")
     checks = models.JSONField(default=list)
     detail = models.TextField(blank=True, default="", help_text="Why it failed or diverged.")
+    needs_judge = models.BooleanField(default=False, help_text="A model has still to judge it.")
+    judging_at = models.DateTimeField(null=True, help_text="Since when somebody asks that model.")
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
     seconds = models.FloatField(null=True)
 

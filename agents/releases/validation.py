@@ -50,6 +50,11 @@ def tool_arguments(tool: str) -> Sequence[str]:
     return list(_tools()[tool].arguments.schema["properties"])
 
 
+def writing_tools() -> frozenset[str]:
+    """The installed tools that change or send something."""
+    return frozenset(name for name, tool in _tools().items() if tool.writes)
+
+
 def unguarded_tools(configuration: AgentConfiguration) -> list[str]:
     """The tools of a release that change or send something with values that may come from strangers, and nobody is
     asked; none where strangers have no part in what its model reads."""

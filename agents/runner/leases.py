@@ -19,7 +19,6 @@ from agents.runner.budget_waker import settle_budgets
 from agents.runner.handoff_timers import run_handoff_timers
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
-from agents.runner.release_work import PASS_SECONDS, do_release_work
 from agents.runner.waker import wake_turns
 from foundation.db_threads import DATABASE_FAULTS
 
@@ -59,7 +58,8 @@ class Periodic(threading.Thread):
 
 class LeaseKeeper:
     """Renews the leases of the turns that `get_turns` returns (epochs by turn id), and calls `on_lost` with those that
-    this runner no longer owns, and `on_heartbeat` with what the heartbeat returned. Both are called in its threads."""
+    this runner no longer owns, `on_heartbeat` with what the heartbeat returned, and `release_work` every so often: all
+    in its threads."""
 
     def __init__(
         self,
@@ -71,6 +71,8 @@ class LeaseKeeper:
         get_turns: Callable[[], dict[UUID, int]],
         on_lost: Callable[[Mapping[UUID, int]], object],
         on_heartbeat: Callable[[HeartbeatReply], object],
+        release_work: Callable[[], object],
+        release_work_seconds: float,
     ) -> None:
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds
@@ -85,7 +87,7 @@ class LeaseKeeper:
             Periodic(name="leases", interval_seconds=heartbeat_seconds, work=self._renew),
             Periodic(name="watch", interval_seconds=REAP_SECONDS, work=self._watch),
             Periodic(name="reaper", interval_seconds=REAP_SECONDS, work=self._reap),
-            Periodic(name="releases", interval_seconds=PASS_SECONDS, work=do_release_work),
+            Periodic(name="releases", interval_seconds=release_work_seconds, work=release_work),
             Periodic(name="liveness", interval_seconds=LIVENESS_SECONDS, work=liveness.check),
         ]
 

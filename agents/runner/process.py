@@ -39,6 +39,7 @@ from agents.runner.leases import LeaseKeeper
 from agents.runner.liveness import Liveness
 from agents.runner.memory_cleanup import free_memory
 from agents.runner.reaper import fail_claim, release_claim
+from agents.runner.release_work import ReleaseWork
 from agents.runner.turn_counters import TurnCounters
 from agents.sessions.turn_episodes import uses_memory
 from foundation.clock import now
@@ -63,7 +64,8 @@ _ERRORS = frozenset({TurnStatus.FAILED, TurnStatus.EXPIRED})
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
     """`concurrency` is the number of turns of this runner at a time, `running_per_user` that of a user on all
-    runners. `liveness_file` is touched each second while the runner works."""
+    runners. `liveness_file` is touched each second while the runner works; deployments and evaluations are looked at
+    every `release_work_seconds`."""
 
     concurrency: int
     running_per_user: int
@@ -71,6 +73,7 @@ class RunnerSettings:
     heartbeat_seconds: float
     drain_seconds: float
     liveness_file: Path | None = None
+    release_work_seconds: float = 1.0
 
 
 class RunnerProcess:
@@ -116,6 +119,8 @@ class RunnerProcess:
             get_turns=lambda: dict(self._epochs),
             on_lost=self._on_leases_lost,
             on_heartbeat=self._on_heartbeat,
+            release_work=ReleaseWork(services, self._start_side_work).do_pass,
+            release_work_seconds=settings.release_work_seconds,
         )
 
     def figures(self) -> dict[str, Any]:
