@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
 
 from accounts.admin.audited_forms import AuditedFormMixin
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.admin.candidate_talk import talk_page
 from agents.admin.draft_page import draft_page
 from agents.admin.publishing import publish_page
 from agents.admin.ratings import rating_summary
@@ -57,15 +60,22 @@ class AgentForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Agent
-        fields = ("name", "slug", "description", "capabilities", "groups", "when_busy")
+        fields = ("name", "slug", "description", "capabilities", "groups", "when_busy", "moves_sessions")
         widgets = {"description": Textarea({"rows": 3})}
-        labels = {"slug": "Short name", "groups": "Who may talk to it", "when_busy": "A second message"}
+        labels = {
+            "slug": "Short name",
+            "groups": "Who may talk to it",
+            "when_busy": "A second message",
+            "moves_sessions": "Conversations follow the live release",
+        }
         help_texts = {
             "name": "What people read above the chat.",
             "slug": "What programs call it: letters, digits and hyphens. When it changes, they no longer find it. "
             "Names that begin with sample- are those of the demo.",
             "groups": "Nothing ticked: everybody who may chat.",
             "when_busy": "What happens to it while the first one is being answered.",
+            "moves_sessions": "With its next message a conversation goes to the release that is live then. Otherwise "
+            "it stays on the one that it began with. While a deployment is open every conversation stays.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -136,6 +146,16 @@ class AgentAdmin(ConsoleAdmin):
             # Without the buttons that would make a group in a window of its own.
             return db_field.formfield(**{**kwargs, "widget": CheckboxSelectMultiple})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def get_urls(self) -> list[URLPattern]:
+        talk = path(
+            "candidates/<uuid:object_id>/talk/", self.admin_site.admin_view(self.talk), name="agents_deployment_talk"
+        )
+        return [talk, *super().get_urls()]
+
+    def talk(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Confirm, then open the chat with the candidate of a deployment."""
+        return talk_page(request, self, object_id)
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
         actor, details = user_actor(request.user), form.cleaned_data

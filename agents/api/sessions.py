@@ -10,6 +10,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 
 from agents.domain.serialization import listed_shape, message_shape, session_shape
+from agents.domain.session_purposes import SessionPurpose
 from agents.models import AgentSession
 from agents.sessions import (
     access_session,
@@ -28,7 +29,7 @@ from rest.pagination import Order, limit_parameter, paginate
 from rest.query_params import read_id, read_query, search_text, slug
 from rest.request_body import read_body
 from rest.responses import json_response, no_content
-from rest.serializers import IdField, Input, ObjectField, TextField, read_input
+from rest.serializers import ChoiceField, IdField, Input, ObjectField, TextField, read_input
 from rest.views import ApiView
 
 # By the time of the last message; served by the index `session_of_user`.
@@ -42,6 +43,7 @@ class NewSession(Input):
     agent = TextField()
     title = TextField(required=False)
     metadata = ObjectField(required=False)
+    purpose = ChoiceField(choices=[SessionPurpose.STAGING.value], required=False)
 
 
 class SessionChange(Input):
@@ -90,6 +92,7 @@ class SessionsView(ApiView):
                 agent_slug=data["agent"],
                 title=data.get("title", ""),
                 metadata=data.get("metadata"),
+                purpose=SessionPurpose(data.get("purpose", "")),
             )
             return session_response(session, status=201)
 

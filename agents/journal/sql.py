@@ -23,12 +23,18 @@ EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"
 
 # --- accept -----------------------------------------------------------------------------------------------------------
-_TITLED = session_json(
+# Its first message names a session that is listed and has no title.
+_IS_NAMED = "s.next_ordinal = 1 AND s.title = '' AND s.listed AND %(title)s::text <> ''"
+# Where the agent wants it, a session goes to the live release with its next turn. While a deployment is open there are
+# two, and each session keeps its own.
+_IS_MOVED = "a.moves_sessions AND a.deployment_id IS NULL AND s.purpose = '' AND s.release_id <> a.live_release_id"
+_PINNED = f"CASE WHEN {_IS_MOVED} THEN a.live_release_id ELSE s.release_id END"
+_UPDATED = session_json(
     "s",
     agent="a.slug",
-    release="(SELECT r.number FROM agents_release r WHERE r.id = s.release_id)",
-    title="%(title)s::text",
-    head="NULL",
+    release=f"(SELECT r.number FROM agents_release r WHERE r.id = {_PINNED})",
+    title=f"CASE WHEN {_IS_NAMED} THEN %(title)s::text ELSE s.title END",
+    head="s.head_message_id",
 )
 _QUESTION = message_json(
     id="%(message)s::uuid",
@@ -44,16 +50,14 @@ _QUESTION = message_json(
 # `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries its state;
 # `s` refuses by writing nothing: the caller then finds out why. Depth and `reject` are evaluated on the locked row. A
 # key that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session. An
-# agent that is no longer in one of the user's groups takes no messages. `titled` is the session as its first message
-# names it, null when it has a name or is not the first.
+# agent that is no longer in one of the user's groups takes no messages. `updated` is the session that is named by its
+# first message or moved to another release, and null for nearly all messages.
 ACCEPT = f"""
 WITH old AS MATERIALIZED (
-    SELECT s.id, s.agent_id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
+    SELECT s.id, s.agent_id, {_PINNED} AS release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
            CASE WHEN %(branch)s THEN %(parent)s::uuid ELSE s.head_message_id END AS parent,
            coalesce(%(when_busy)s, a.when_busy) AS when_busy,
-           CASE WHEN s.next_ordinal = 1 AND s.title = '' AND s.listed AND %(title)s::text <> '' THEN
-               {_TITLED}
-           END AS titled
+           CASE WHEN {_IS_NAMED} OR {_IS_MOVED} THEN {_UPDATED} END AS updated
     FROM agents_agentsession s JOIN agents_agent a ON a.id = s.agent_id
     WHERE s.id = %(session)s AND s.user_id = %(user)s
       AND (NOT EXISTS (SELECT FROM agents_agent_groups g WHERE g.agent_id = s.agent_id)
@@ -62,15 +66,15 @@ WITH old AS MATERIALIZED (
     FOR NO KEY UPDATE OF s
 ), s AS (
     UPDATE agents_agentsession u
-    SET next_seq = old.next_seq + 2 + (old.titled IS NOT NULL)::int, next_ordinal = old.next_ordinal + 1,
+    SET next_seq = old.next_seq + 2 + (old.updated IS NOT NULL)::int, next_ordinal = old.next_ordinal + 1,
         open_turns = old.open_turns + 1, head_message_id = %(message)s, updated_at = now(),
-        title = coalesce(old.titled ->> 'title', u.title)
+        title = coalesce(old.updated ->> 'title', u.title), release_id = old.release_id
     FROM old
     WHERE u.id = old.id AND old.controller = 'agent' AND old.open_turns < %(depth)s
       AND (old.when_busy = 'enqueue' OR old.open_turns = 0)
       AND NOT EXISTS (SELECT FROM agents_message k WHERE k.agent_session_id = old.id AND k.idempotency_key = %(key)s)
-    RETURNING old.id, old.agent_id, old.release_id, old.next_seq + (old.titled IS NOT NULL)::int AS next_seq,
-              old.next_ordinal, old.parent, old.titled
+    RETURNING old.id, old.agent_id, old.release_id, old.next_seq + (old.updated IS NOT NULL)::int AS next_seq,
+              old.next_ordinal, old.parent, old.updated
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
                              fingerprint, client_options, api_key_id, epoch, attempts_without_progress, deadline_at,
@@ -91,8 +95,8 @@ WITH old AS MATERIALIZED (
                'message', %(message)s::uuid, 'ordinal', s.next_ordinal, 'priority', %(priority_name)s::text)
     FROM s
     UNION ALL
-    SELECT s.id, s.next_seq - 1, NULL, 0, 'session.updated', jsonb_build_object('session', s.titled)
-    FROM s WHERE s.titled IS NOT NULL
+    SELECT s.id, s.next_seq - 1, NULL, 0, 'session.updated', jsonb_build_object('session', s.updated)
+    FROM s WHERE s.updated IS NOT NULL
 )
 SELECT s.next_seq + 1, s.next_ordinal, s.agent_id, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq + 1)),
        pg_notify('{TURNS_CHANNEL}', '')

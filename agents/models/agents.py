@@ -10,8 +10,8 @@ from foundation.ids import new_id
 
 
 class Agent(models.Model):
-    """What people talk to. Its behaviour is in its live release; `when_busy` and its groups are not part of
-    releases."""
+    """What people talk to. Its behaviour is in its live release; `when_busy`, `moves_sessions` and its groups are not
+    part of releases."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.SlugField(max_length=63, unique=True)

@@ -22,7 +22,7 @@ from foundation.clock import now
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from foundation.names import clean_name
 
-_DETAILS: Final = ("slug", "name", "description", "capabilities", "when_busy")
+_DETAILS: Final = ("slug", "name", "description", "capabilities", "when_busy", "moves_sessions")
 
 
 @transaction.atomic
@@ -31,8 +31,8 @@ def create_agent(
 ) -> Agent:
     """A new agent with a draft on `model_chain`; nobody can talk to it before its first release.
 
-    `details` are slug, name, description, capabilities and when_busy, already valid. Raises `Forbidden`, and
-    `InvalidInput` for a slug of the demo's.
+    `details` are slug, name, description, capabilities, when_busy and moves_sessions, already valid. Raises
+    `Forbidden`, and `InvalidInput` for a slug of the demo's.
     """
     require_permission(actor, ADD_AGENT)
     _refuse_demo_slug(details["slug"])

@@ -13,8 +13,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from accounts.actor import Actor, Scope
+from accounts.permissions import require_permission
+from agents.domain.deployments import DeploymentState
 from agents.domain.events import EventType, SessionData
 from agents.domain.serialization import session_shape
+from agents.domain.session_purposes import SessionPurpose
 from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
 from agents.journal.rollups import count_before_deletion
 from agents.models import (
@@ -36,6 +39,7 @@ from agents.models import (
     UtilityCall,
 )
 from agents.permissions.agents import visible_agents
+from agents.permissions.role_permissions import CHANGE_DRAFT
 from agents.releases.release_choice import CHOICES, release_for
 from agents.sessions.access import access_session
 from foundation import strict_json
@@ -50,6 +54,8 @@ from rest.idempotency import erase_responses
 
 MAX_TITLE = 200
 MAX_METADATA_BYTES = 16 * 1024
+# They are in nobody's list of chats, and the candidate is live or gone by then.
+_STAGING_LIFE = timedelta(days=30)
 
 
 def create_session(
@@ -58,12 +64,42 @@ def create_session(
     agent_slug: str,
     title: str = "",
     metadata: Mapping[str, Any] | None = None,
+    purpose: SessionPurpose = SessionPurpose.PRODUCTION,
 ) -> AgentSession:
-    """A new session on the release that `release_for` gives its user. Raises `InvalidInput`, also for an agent
-    that the actor may not use, `TooLarge`, `RateLimited`, `Forbidden`, `Unauthenticated`."""
+    """A new session on the release that `release_for` gives its user; with the `purpose` staging on the candidate of
+    the agent's open deployment, for builders. Other purposes have verbs of their own.
+
+    Raises `InvalidInput`, also for an agent that the actor may not use, `TooLarge`, `RateLimited`, `Forbidden`,
+    `Unauthenticated`, and `Conflict` for staging where no deployment is open."""
     if actor.user_id is not None:
         guard_storage(user_id=actor.user_id, size_bytes=_stored_bytes(title, metadata))
-    return insert_session(actor, agent_slug=agent_slug, title=title, metadata=metadata)
+    match purpose:
+        case SessionPurpose.PRODUCTION:
+            return insert_session(actor, agent_slug=agent_slug, title=title, metadata=metadata)
+        case SessionPurpose.STAGING:
+            return _insert_staging_session(actor, agent_slug=agent_slug, title=title, metadata=metadata)
+    raise InvalidInput("Only a session of staging can be asked for.", pointer="/purpose")
+
+
+def _insert_staging_session(
+    actor: Actor, *, agent_slug: str, title: str, metadata: Mapping[str, Any] | None
+) -> AgentSession:
+    require_permission(actor, CHANGE_DRAFT)
+    agent = _get_agent(actor, agent_slug)
+    deployment = agent.deployment
+    if deployment is None or deployment.state == DeploymentState.DRAFT:
+        raise Conflict("No deployment of this agent is under way, so there is no candidate to talk to.")
+    return insert_session(
+        actor,
+        agent_slug=agent_slug,
+        # It is not named by its first message, because it is not listed.
+        title=title or f"Candidate {deployment.candidate.number} of {agent.name}",
+        metadata=metadata,
+        listed=False,
+        expires_at=now() + _STAGING_LIFE,
+        purpose=SessionPurpose.STAGING,
+        release=deployment.candidate,
+    )
 
 
 def insert_session(
@@ -75,8 +111,9 @@ def insert_session(
     session_id: UUID | None = None,
     listed: bool = True,
     expires_at: datetime | None = None,
+    **values: Any,
 ) -> AgentSession:
-    """Like `create_session`, for a caller that has counted the bytes.
+    """Like `create_session`, for a caller that has counted the bytes. `values` are those of further columns.
 
     A session that is not `listed` is not in its user's list of chats; after `expires_at` it is deleted, unless it has
     been used recently (`delete_expired_sessions`).
@@ -84,25 +121,30 @@ def insert_session(
     actor.require_scope(Scope.CHAT)
     if actor.user_id is None:
         raise Unauthenticated
-    agent = visible_agents(actor).select_related(*CHOICES).filter(slug=agent_slug).first()
-    if agent is None:
-        raise InvalidInput("There is no such agent.", pointer="/agent")
     return insert_session_row(
-        agent,
+        _get_agent(actor, agent_slug),
         user_id=actor.user_id,
         session_id=session_id or new_id(),
         title=_clean_title(title),
         metadata=_clean_metadata({} if metadata is None else metadata),
         listed=listed,
         expires_at=expires_at,
+        **values,
     )
+
+
+def _get_agent(actor: Actor, slug: str) -> Agent:
+    agent = visible_agents(actor).select_related(*CHOICES).filter(slug=slug).first()
+    if agent is None:
+        raise InvalidInput("There is no such agent.", pointer="/agent")
+    return agent
 
 
 def insert_session_row(agent: Agent, *, user_id: int, session_id: UUID, **values: Any) -> AgentSession:
-    """Insert a session with `agent`, which has a live release, for a caller that has checked everything else."""
-    return AgentSession.objects.create(
-        id=session_id, user_id=user_id, agent=agent, release=release_for(agent, str(user_id)), **values
-    )
+    """Insert a session with `agent`, which has a live release, for a caller that has checked everything else: on the
+    release that `release_for` gives its user, unless one is among the `values`."""
+    release = values.pop("release", None) or release_for(agent, str(user_id))
+    return AgentSession.objects.create(id=session_id, user_id=user_id, agent=agent, release=release, **values)
 
 
 def update_session(

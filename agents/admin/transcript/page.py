@@ -19,7 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from agents.admin.transcript.marks import HANDOFF_EVENTS, TranscriptMark, handoff_marks, note_marks
-from agents.admin.transcript.turns import TURNS, TranscriptTurn, turn_views
+from agents.admin.transcript.turns import RELEASES, TURNS, TranscriptTurn, turn_views
 from agents.admin.turn_actions import TURN_ACTIONS
 from agents.admin.turn_numbers import turn_numbers
 from agents.domain.events import EventType
@@ -155,7 +155,8 @@ def live_changes(request: HttpRequest, session: AgentSession) -> dict[str, Any] 
         return HttpResponse(status=204)
     readable = can_read_session(request.user, session)
     notes = notes if readable else []
-    turns = list(Turn.objects.filter(agent_session=session, pk__in=touched).order_by("-ordinal")[:TURNS])[::-1]
+    rows_touched = Turn.objects.filter(agent_session=session, pk__in=touched).annotate(**RELEASES)
+    turns = list(rows_touched.order_by("-ordinal")[:TURNS])[::-1]
     # Words of people, to which no agent answers, are of no turn.
     unattached = changed.filter(turn=None, type__in=MESSAGE_EVENTS) if types & MESSAGE_EVENTS and not only else None
     blocks: list[Block] = list(_turn_views(request, session, turns, readable=readable, unattached=unattached))
@@ -189,7 +190,7 @@ def _rated_turns(events: QuerySet[Event]) -> set[UUID]:
 
 def _turns(request: HttpRequest, session: AgentSession) -> tuple[list[Turn], str | None, str | None]:
     """The turns to show, oldest first, and the addresses of the page before and of the newest."""
-    turns = Turn.objects.filter(agent_session=session).select_related("release")
+    turns = Turn.objects.filter(agent_session=session).select_related("release").annotate(**RELEASES)
     before_ordinal = request.GET.get("before", "")
     if before_ordinal.isascii() and before_ordinal.isdigit() and len(before_ordinal) < 10:
         turns = turns.filter(ordinal__lt=int(before_ordinal))

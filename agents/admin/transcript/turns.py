@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import F, OuterRef, Q, Subquery
 
 from agents.admin.badges import rating_badge, retry_badge, status_badge
 from agents.admin.transcript.content import MessageContent, message_contents, part_views
@@ -56,6 +56,8 @@ class TranscriptTurn:
     waiting_for: str = ""
     # How often it was begun anew. A claim that goes on after a wait is none of them.
     restarts: int = 0
+    # The number of its release, if the turn before it ran on another one.
+    new_release: int | None = None
     queue_time: str = ""
     duration: str = ""
     tokens: str = ""
@@ -90,6 +92,17 @@ class _Rows:
     now: datetime
 
 
+# What says of turns whether their session went to another release with them, for `annotate`.
+RELEASES: Final[Mapping[str, Any]] = {
+    "release_number": F("release__number"),
+    "earlier_release": Subquery(
+        Turn.objects.filter(agent_session=OuterRef("agent_session"), ordinal__lt=OuterRef("ordinal"))
+        .order_by("-ordinal")
+        .values("release")[:1]
+    ),
+}
+
+
 def turn_views(
     session: AgentSession, turns: Sequence[Turn], *, readable: bool, now: datetime, unattached: Iterable[Message] = ()
 ) -> list[TranscriptTurn]:
@@ -107,7 +120,15 @@ def turn_views(
     shown = [message.pk for message in (*chain.from_iterable(messages.values()), *unattached)]
     ratings = {rating.message_id: rating for rating in Feedback.objects.filter(message__in=shown)}
     rows = _Rows(
-        messages, steps, runners, branches, turn_numbers(turns), _restarts(session, turns), ratings, readable, now
+        messages,
+        steps,
+        runners,
+        branches,
+        turn_numbers(turns),
+        _restarts(session, turns),
+        ratings,
+        readable,
+        now,
     )
     views = [_turn_view(turn, rows) for turn in turns]
     views += [
@@ -137,6 +158,12 @@ def _messages(session: AgentSession, turns: Sequence[Turn]) -> dict[UUID, list[M
     return by_turn
 
 
+def _new_release(turn: Any) -> int | None:
+    """The number of the release of a turn that was read with `RELEASES`, if the turn before it had another one."""
+    earlier = getattr(turn, "earlier_release", None)
+    return None if earlier in (None, turn.release_id) else turn.release_number
+
+
 def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
     status, messages = TurnStatus(turn.status), rows.messages[turn.pk]
     steps = [
@@ -156,6 +183,7 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
         branch=rows.branches.get(question_id, "") if question_id else "",
         waiting_for=_waiting_for(turn),
         restarts=rows.restarts.get(turn.pk, 0),
+        new_release=_new_release(turn),
         queue_time=format_duration(turn.queued_at, turn.started_at or turn.finished_at or rows.now),
         duration=format_duration(turn.started_at, turn.finished_at or rows.now),
         tokens=format_tokens(turn.input_tokens, turn.output_tokens),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agents.api.sessions import NewSession, SessionChange, SessionsView, SessionView
+from agents.domain.session_purposes import SessionPurpose
 from agents.models import AgentSession
 from agents.sessions.crud import MAX_TITLE
 from rest.schema.json_schema import (
@@ -41,7 +42,7 @@ _METADATA = described(ANYTHING, "Anything of yours, up to 16 KiB of JSON. Agents
 _SESSION = {
     "id": ID,
     "agent": described(SLUG, "The agent's slug."),
-    "release": described(WHOLE, "The release that its turns run on."),
+    "release": described(WHOLE, "The release that its next turn runs on."),
     "title": _TITLE,
     "metadata": _METADATA,
     "controller": choice(
@@ -88,7 +89,9 @@ OPERATIONS = {
         "create_session",
         "Sessions",
         "Begin a session",
-        "A session is a conversation with one agent; it stays on the release that the agent had at its beginning.",
+        "A session is a conversation with one agent. It stays on the release that the agent had at its beginning, "
+        "unless that one is withdrawn or the agent's sessions follow the live release: then the event "
+        "`session.updated` says so.",
         [Answer(201, "The session.", ref("Session"), EXAMPLE, headers=[ETAG, LOCATION, REPLAYED])],
         scope="chat",
         body=Body(
@@ -97,9 +100,17 @@ OPERATIONS = {
                 "agent": described(SLUG, "The slug of an agent that you may talk to."),
                 "title": _TITLE,
                 "metadata": _METADATA,
+                "purpose": choice(
+                    SessionPurpose.STAGING.value,
+                    description="For those who edit drafts: talk to the candidate of the agent's open deployment, in a "
+                    "session that is not listed and that no figure counts.",
+                ),
             },
             {"agent": "demo", "title": "Sums"},
         ),
+        refusals={
+            409: "For staging: no deployment of the agent is open; or the key of this request is in use for another.",
+        },
         idempotent=True,
     ),
     (SessionView, "get"): Operation(
