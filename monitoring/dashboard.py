@@ -20,6 +20,7 @@ from accounts.models import User
 from agents.models import UNANSWERED_FAILURE, Turn
 from agents.permissions.role_permissions import VIEW_RATINGS
 from agents.sessions.rating_counts import RatingCounts, count_ratings
+from console.charts import Chart, ChartShape, Series, Threshold, highest_in_buckets, integer_top, make_chart
 from console.formatting import NOTHING, format_count, format_money, format_percent, format_seconds, format_tokens
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
@@ -28,7 +29,6 @@ from foundation.ids import lowest_id
 from health_checks.check import Level, Link, Reader
 from health_checks.registry import registry
 from health_checks.run import FAULT_LABELS, CheckResult, run_checks
-from monitoring.charts import Chart, ChartShape, Series, Threshold, highest_in_buckets, integer_top, make_chart
 from monitoring.gauges import BAD_MEMORY_PERCENT, GAUGES, WARN_MEMORY_PERCENT, GaugePoints, read_gauges
 from monitoring.list_links import TurnLinks, ratings_link
 from monitoring.periods import Period, PeriodFigures, end_of_minute, make_axis, read_period

@@ -10,8 +10,8 @@ from typing import Final
 
 from django.db import connection
 
+from console.charts import Axis
 from foundation.process_memory import read_memory_use
-from monitoring.charts import Axis
 from monitoring.models import GaugeSample
 from monitoring.sampling.gauge_samples import Gauge
 

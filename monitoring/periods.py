@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from agents.domain.duration_buckets import BUCKET_COUNT
 from agents.models import ANSWERED_LATER, FAILED, Turn
-from monitoring.charts import Axis, bucket_number
+from console.charts import Axis, bucket_number
 from monitoring.figures import By, Histogram, TurnFigures, read_turn_figures
 from monitoring.time_ranges import DashboardRange, floor_time
 

@@ -7,6 +7,8 @@ from agents.admin import (
     budget_ledger,
     budgets,
     bulk_actions,
+    deployments,
+    evaluation_runs,
     events,
     handoffs,
     memories,
@@ -17,6 +19,7 @@ from agents.admin import (
     routes,
     runners,
     sessions,
+    test_sets,
     turn_schedules,
     turns,
 )
@@ -28,6 +31,8 @@ __all__ = [
     "budget_ledger",
     "budgets",
     "bulk_actions",
+    "deployments",
+    "evaluation_runs",
     "events",
     "handoffs",
     "memories",
@@ -38,6 +43,7 @@ __all__ = [
     "routes",
     "runners",
     "sessions",
+    "test_sets",
     "turn_schedules",
     "turns",
 ]

@@ -36,6 +36,7 @@ from agents.admin.list_filters import (
     UserFilter,
     WordsFilter,
 )
+from agents.admin.test_sets import add_turns_page
 from agents.admin.transcript.page import turn_page
 from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
@@ -45,7 +46,14 @@ from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TurnStatus
 from agents.domain.tool_rights import hide_reasons
 from agents.models import Feedback, Step, Turn
-from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN, VIEW_TRANSCRIPT
+from agents.permissions.role_permissions import (
+    CANCEL_TURN,
+    CHANGE_TEST_SET,
+    FAIL_TURN,
+    REQUEUE_TURN,
+    RETRY_TURN,
+    VIEW_TRANSCRIPT,
+)
 from agents.permissions.trials import can_read_session
 from console.date_filters import SinceFilter, UntilFilter, age_filter
 from console.formatting import NOTHING, badge, format_count, format_duration, format_moment, format_money, nowrap
@@ -88,7 +96,7 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
     export_columns = TURN_COLUMNS
     export_contents_permission = VIEW_TRANSCRIPT
 
-    actions = ("cancel", "retry", "requeue", "fail_turn")
+    actions = ("cancel", "retry", "requeue", "fail_turn", "add_to_test_set")
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(CANCEL_TURN)
@@ -101,6 +109,13 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
 
     def has_fail_turn_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(FAIL_TURN)
+
+    def has_test_set_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(CHANGE_TEST_SET) and request.user.has_perm(VIEW_TRANSCRIPT)
+
+    @admin.action(description="Add to test set", permissions=["test_set"])
+    def add_to_test_set(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse | None:
+        return add_turns_page(request, self, queryset)
 
     @admin.action(description="Cancel", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:

@@ -8,6 +8,17 @@ from typing import Any, Final
 
 import structlog
 
+from console.charts import (
+    Axis,
+    Chart,
+    ChartShape,
+    Series,
+    ShadedTime,
+    Threshold,
+    bucket_number,
+    make_chart,
+    round_top,
+)
 from console.formatting import format_seconds
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
@@ -25,17 +36,6 @@ from monitoring.alerts.backtest import Backtest
 from monitoring.alerts.label_sets import TooManyValues
 from monitoring.alerts.metrics import METRICS, Unit, read_values
 from monitoring.alerts.rule_backtest import MAX_DAYS, backtest_rule
-from monitoring.charts import (
-    Axis,
-    Chart,
-    ChartShape,
-    Series,
-    ShadedTime,
-    Threshold,
-    bucket_number,
-    make_chart,
-    round_top,
-)
 from monitoring.models import Alert, AlertRule, Comparison, Severity
 from monitoring.time_ranges import floor_time
 

@@ -15,8 +15,8 @@ from accounts.models import User
 from accounts.roles import Role
 from agents.management.demo.past_ids import make_id
 from agents.models import Agent, AgentSession, Turn
+from console.charts import Chart
 from foundation.clock import now
-from monitoring.charts import Chart
 from monitoring.models import GaugeSample
 from monitoring.time_ranges import RANGES
 from tests.support.consoles import client_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from monitoring.charts import MIN_SHADE, WIDTH, Axis, ChartShape, Series, ShadedTime, make_chart
+from console.charts import MIN_SHADE, WIDTH, Axis, ChartShape, Series, ShadedTime, make_chart
 
 _START = datetime(2026, 11, 22, tzinfo=UTC)
 _HOUR = timedelta(hours=1)

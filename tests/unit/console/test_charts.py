@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitoring.charts import (
+from console.charts import (
     HEIGHT,
     MIN_BAR,
     WIDTH,
