@@ -9,7 +9,6 @@ from agents.deployments.session_moves import move_sessions
 from agents.domain.deployments import DeploymentState
 from agents.domain.session_purposes import SessionPurpose
 from agents.models import Agent, AgentSession, Deployment, Release, Turn, WithdrawnRelease
-from agents.runner.release_work import do_release_work
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from tests.support.candidates import add_release, open_deployment, pin, withdraw
 from tests.support.conversations import (
@@ -220,7 +219,7 @@ def test_a_session_that_somebody_writes_is_moved_the_next_time(case: Withdrawal)
         assert side_by_side(lambda: move_sessions(latecomer_seconds=0)) == [1]
     assert pins(free) == {1}
     assert WithdrawnRelease.objects.get().moved_at is None
-    do_release_work()
+    move_sessions()
     assert pins(locked) == {1}
 
 
@@ -237,7 +236,7 @@ def test_a_release_counts_as_moved_only_when_no_older_transaction_can_add_a_sess
     assert move_sessions() == 0
     assert WithdrawnRelease.objects.get().moved_at is None
     late = case.begin("bob")
-    do_release_work()
+    move_sessions()
     assert pins(late) == {1}
     move_sessions(latecomer_seconds=0)
     assert WithdrawnRelease.objects.get().moved_at is not None
