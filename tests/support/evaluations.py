@@ -44,7 +44,8 @@ def ask(user: User, slug: str, *texts: str) -> list[UUID]:
     """A new session with these questions, one after the other; the ids of its turns."""
     actor = Actor.user(user_id=user.pk, name=user.username)
     session = create_session(actor, agent_slug=slug, title="A test")
-    return [accept_message(actor, session_id=session.pk, text=text).turn_id for text in texts]
+    accepted = [accept_message(actor, session_id=session.pk, text=text).turn_id for text in texts]
+    return [turn_id for turn_id in accepted if turn_id is not None]
 
 
 def make_test_set(demo: Agent, turns: Sequence[UUID], **values: Any) -> TestSet:

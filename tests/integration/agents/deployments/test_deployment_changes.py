@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -131,7 +133,7 @@ def test_a_withdrawn_release_may_come_again_when_its_sessions_have_moved() -> No
     demo = agent()
     deployment = _promote(_begin(demo), S.CANARY)
     go_back(SYSTEM, deployment_id=deployment.pk, reason="It is rude.")
-    again = {"agent_id": demo.pk, "release_number": deployment.candidate.number}
+    again: dict[str, Any] = {"agent_id": demo.pk, "release_number": deployment.candidate.number}
     with pytest.raises(Conflict, match="still being moved"):
         begin_deployment(SYSTEM, **again)
     WithdrawnRelease.objects.update(moved_at=Now())
@@ -228,14 +230,15 @@ def test_who_may_not_publish_moves_nothing() -> None:
     demo = agent()
     deployment = _promote(_begin(demo), S.CANARY)
     operator = user_actor(person("olga", Role.OPERATOR))
-    key = {"deployment_id": deployment.pk}
-    for verb in (
+    key: dict[str, Any] = {"deployment_id": deployment.pk}
+    verbs: tuple[Callable[[], object], ...] = (
         lambda: begin_deployment(operator, agent_id=demo.pk),
         lambda: promote_deployment(operator, **key, expected_version=deployment.version),
         lambda: hold_deployment(operator, **key),
         lambda: resume_deployment(operator, **key),
         lambda: go_back(operator, **key, reason="No."),
-    ):
+    )
+    for verb in verbs:
         with pytest.raises(Forbidden):
             verb()
     for reason in ("", " ", "x" * 401):

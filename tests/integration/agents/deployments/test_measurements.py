@@ -146,7 +146,7 @@ def test_a_turn_that_ran_on_another_release_counts_for_none(deployment: Deployme
 
 def test_minutes_have_the_baselines_turns_and_the_first_ones_of_the_candidates_users(deployment: Deployment) -> None:
     ada, bob, eve = person("ada"), person("bob"), person("eve")
-    failed = {"status": "failed", "error_class": "transient"}
+    failed: dict[str, Any] = {"status": "failed", "error_class": "transient"}
     talk(ada, deployment.candidate, opened=since(deployment, 10), **failed)
     talk(ada, deployment.candidate, opened=since(deployment, 20), **failed)
     talk(eve, deployment.candidate, opened=since(deployment, 70))

@@ -55,8 +55,8 @@ async def recorded(provider: Provider, folder: Path, *texts: str, **configuratio
     return demo, ada, tests, turns
 
 
-def hashes(turn_id: UUID) -> list[str]:
-    steps = Step.objects.filter(turn=turn_id, kind="model").order_by("number")
+def hashes(turn_id: UUID | None) -> list[str]:
+    steps = Step.objects.filter(turn_id__in=[turn_id], kind="model").order_by("number")
     return [step.details["request"]["hash"] for step in steps]
 
 
