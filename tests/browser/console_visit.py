@@ -14,7 +14,7 @@ DARK = {"color_scheme": "dark"}
 NARROW = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
 
 
-FURNITURE = ("tests.browser.console_seed", "tests.browser.sample_seed")
+FURNITURE = ("tests.browser.console_seed", "tests.browser.sample_seed", "tests.browser.deployment_seed")
 
 
 class Console:
@@ -87,6 +87,12 @@ PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "turn": ("olga", "agents/turn/{sample_failed}/change/", {}),
     "trace": ("olga", "agents/turn/{sample_traced}/trace/", {}),
     "trace-phone": ("olga", "agents/turn/{sample_traced}/trace/", NARROW),
+    "deployment": ("olga", "agents/deployment/{canary}/change/", {}),
+    "deployment-phone": ("olga", "agents/deployment/{withdrawn}/change/", NARROW | DARK),
+    "deployment-begin": ("olga", "agents/deployment/begin/{contracts}/", {}),
+    "test-set": ("olga", "agents/testset/{test_set}/change/", {}),
+    "evaluation": ("olga", "agents/evaluationrun/{evaluation}/change/", {}),
+    "evaluation-entry": ("olga", "agents/evaluationrun/{evaluation}/entries/{test_case}/", {}),
     "transcript": ("olga", "agents/agentsession/{sample_session}/change/", {}),
 }
 
