@@ -94,7 +94,8 @@ def _control(deployment: Deployment, at: datetime, judge: Judge) -> bool:
         log.warning("deployment.withdrawn", **_names(deployment), metric=verdict.metric, reason=verdict.sentence)
         return True
     if verdict.decision is Decision.PROMOTE and deployment.held_at is None:
-        promote_deployment(ACTOR, deployment_id=deployment.pk, expected_version=deployment.version)
+        moved = promote_deployment(ACTOR, deployment_id=deployment.pk, expected_version=deployment.version)
+        log.info("deployment.promoted", **_names(deployment), state=moved.state, step=moved.step)
         return True
     return False
 

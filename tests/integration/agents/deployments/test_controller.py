@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
+from structlog.testing import capture_logs
 
 from accounts.actor import Actor
 from accounts.models import AuditEntry
@@ -31,6 +32,7 @@ from tests.support.people import agent, person
 pytestmark = pytest.mark.django_db
 SYSTEM = Actor.system("tests")
 S = DeploymentState
+EVENTS = ("deployment.promoted", "deployment.withdrawn")
 PLAN = DeploymentPlan(steps=(PlanStep(5, 60), PlanStep(50, 60)), watch_seconds=60)
 
 
@@ -69,6 +71,15 @@ def test_a_good_one_goes_through_by_itself() -> None:
     agent_now.refresh_from_db()
     assert (agent_now.live_release, agent_now.deployment) == (deployment.candidate, None)
     assert look(deployment, Decision.WITHDRAW) == (S.DONE, 1)
+
+
+def test_the_log_says_what_moved_by_itself() -> None:
+    deployment = begin()
+    with capture_logs() as lines:
+        look(deployment, Decision.PROMOTE)
+        look(deployment, Decision.WITHDRAW, Metric.FAILED)
+    events = [(line["event"], line["log_level"], line["release"]) for line in lines if line["event"] in EVENTS]
+    assert events == [("deployment.promoted", "info", 2), ("deployment.withdrawn", "warning", 2)]
 
 
 def test_a_bad_one_is_withdrawn_with_the_sentence_as_its_reason() -> None:
