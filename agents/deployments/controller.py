@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from django.db import transaction
@@ -24,6 +25,7 @@ from agents.domain.evaluations import RunState
 from agents.journal.queries import fetch
 from agents.models import Deployment, DeploymentVerdict
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
+from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import Conflict, PreconditionFailed
 
 log = structlog.get_logger(__name__)
@@ -46,21 +48,27 @@ Judge = Callable[[Measurements], Verdict]
 
 def control_deployments(*, judge: Judge = deployment_verdict.judge) -> int:
     """Judge what is due and act on it; returns how many deployments were moved. Nothing while another process does."""
-    moved = 0
     with try_advisory_lock(AdvisoryLock.JUDGE_DEPLOYMENTS) as acquired:
-        if acquired:
-            for deployment_id, at in fetch(_DUE, {}):
-                deployment = (
-                    Deployment.objects.select_related("agent", "candidate", "baseline").filter(pk=deployment_id).first()
-                )
-                if deployment is None or deployment.state not in _BY_ITSELF:
-                    continue
-                try:
-                    moved += _control(deployment, at, judge)
-                except (PreconditionFailed, Conflict) as error:
-                    # Somebody was faster.
-                    log.info("deployment.not_moved", deployment=str(deployment_id), error=error.detail)
-    return moved
+        return sum(_try_one(key, at, judge) for key, at in fetch(_DUE, {})) if acquired else 0
+
+
+def _try_one(deployment_id: UUID, at: datetime, judge: Judge) -> bool:
+    rows = Deployment.objects.select_related("agent", "candidate", "baseline")
+    deployment = rows.filter(pk=deployment_id, state__in=_BY_ITSELF).first()
+    if deployment is None:
+        return False
+    try:
+        return _control(deployment, at, judge)
+    except DATABASE_FAULTS:
+        raise
+    except (PreconditionFailed, Conflict) as error:
+        # Somebody was faster.
+        log.info("deployment.not_moved", deployment=str(deployment_id), error=error.detail)
+    except Exception:
+        # One that cannot be judged must not block the others; it stays where it is, and says so.
+        log.exception("deployment.not_judged", deployment=str(deployment_id))
+        _store(deployment, Verdict(Decision.HOLD, "It could not be judged: the log of the runners says why."), None)
+    return False
 
 
 def _control(deployment: Deployment, at: datetime, judge: Judge) -> bool:
@@ -83,11 +91,21 @@ def _control(deployment: Deployment, at: datetime, judge: Judge) -> bool:
             reason=verdict.sentence[:MAX_REASON],
             by_itself=True,
         )
+        log.warning("deployment.withdrawn", **_names(deployment), metric=verdict.metric, reason=verdict.sentence)
         return True
     if verdict.decision is Decision.PROMOTE and deployment.held_at is None:
-        promote_deployment(ACTOR, deployment_id=deployment.pk, expected_version=deployment.version)
+        moved = promote_deployment(ACTOR, deployment_id=deployment.pk, expected_version=deployment.version)
+        log.info("deployment.promoted", **_names(deployment), state=moved.state, step=moved.step)
         return True
     return False
+
+
+def _names(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "deployment": str(deployment.pk),
+        "agent": deployment.agent.slug,
+        "release": deployment.candidate.number,
+    }
 
 
 def _judge_validation(deployment: Deployment) -> Verdict:

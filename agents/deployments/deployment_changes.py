@@ -294,4 +294,12 @@ def _record(actor: Actor, deployment: Deployment, action: str, **detail: Any) ->
     agent, number = deployment.agent.slug, deployment.candidate.number
     kept = {name: value for name, value in detail.items() if value not in ("", False)}
     record_audit(actor, action, target=deployment, detail={"agent": agent, "release": number, **kept})
-    log.info(action, actor=actor.name, agent=agent, release=number, deployment=str(deployment.pk), **kept)
+    log.info(
+        "deployment.changed",
+        action=action,
+        actor=actor.name,
+        agent=agent,
+        release=number,
+        deployment=str(deployment.pk),
+        **kept,
+    )

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from agents.domain.deployment_verdict import ArmFigures, Measurements, Metric, MinuteFigures
-from agents.domain.deployments import DeploymentPlan, DeploymentState, candidate_percent
+from agents.domain.deployments import BUCKETS, DeploymentPlan, DeploymentState, candidate_percent
 from agents.domain.failures import SILENT_CLASSES
 from agents.domain.handoffs import HandoffSource
 from agents.journal.queries import fetch
@@ -25,8 +25,13 @@ _LEAST_TURNS: Final = 50
 # A turn is slow, or dear, when it is so by a tenth more than the percentile: where all turns cost the same, a cent more
 # for everybody is no reason to go back.
 _MARGIN: Final = 1.1
-# The newest sessions of a step: more tell no more, and reading all of a busy week would take seconds each time.
+# What one look reads at most: the newest sessions of a step, and of them those of a sample of the users, as large as
+# possible for about so many sessions on either side, a user's first ones and their first turns. More tells little more,
+# and all of a busy step would take seconds, each time.
 _MOST_SESSIONS: Final = 20_000
+_ARM_SESSIONS: Final = 1_000
+_USER_SESSIONS: Final = 20
+_SESSION_TURNS: Final = 50
 # An operator who looks in is not the candidate's doing.
 _CALLS_FOR_PEOPLE: Final = [source.value for source in HandoffSource if source is not HandoffSource.OPERATOR]
 
@@ -58,7 +63,9 @@ FROM (
 _METRICS: Final = tuple(Metric)
 _FACTS: Final[Mapping[Metric, str]] = {
     Metric.FAILED: "t.status IN ('failed', 'expired') AND t.error_class <> ALL(%(silent)s)",
-    Metric.SLOW: "coalesce(date_part('epoch', w.first_word_at - t.queued_at) > %(slow)s::float8, false)",
+    # A turn that was over by then had its first word before: its steps need not be read.
+    Metric.SLOW: f"""CASE WHEN date_part('epoch', t.finished_at - t.queued_at) > %(slow)s::float8
+        THEN coalesce(date_part('epoch', ({_FIRST_WORD}) - t.queued_at) > %(slow)s::float8, false) ELSE false END""",
     Metric.DEAR: "coalesce(t.cost_usd > %(dear)s::float8::numeric, false)",
     Metric.HANDED_OFF: """EXISTS (
         SELECT FROM agents_handoff h
@@ -72,27 +79,52 @@ def _each(text: str) -> str:
     return ", ".join(text.format(metric=metric.value) for metric in _METRICS)
 
 
-# One row: the figures of each arm, and those of each minute. Only sessions of people that were opened on one of both
-# releases since the step began; a user who has some on both is nobody's.
+# `agents.domain.deployments.user_bucket`: the first eight bytes of the digest, which are signed here, as an unsigned
+# number (2^64 is 1616 more than a multiple of 10,000).
+_DIGEST: Final = """
+    ('x' || encode(substr(sha256(uuid_send(%(salt)s) || convert_to(user_id::text, 'UTF8')), 1, 8), 'hex'))
+    ::bit(64)::bigint
+"""
+_BUCKET: Final = f"mod(mod(digest, {BUCKETS}) + CASE WHEN digest < 0 THEN {BUCKETS + 1616} ELSE 0 END, {BUCKETS})"
+# One row: the figures of each arm, those of each minute, and by arm, one of how many users is in the sample. Only
+# sessions of people that were opened on one of both releases since the step began, and only of users who have them on
+# the one that their hash says: who has copied or moved sessions on the other was not divided by it. The sample is by a
+# hash of its own, so it leaves arms as they are, and each smaller one is a part of the larger.
 _MEASURE: Final = f"""
-WITH sessions AS MATERIALIZED (
+WITH opened AS MATERIALIZED (
     SELECT s.id, s.user_id, s.release_id = %(candidate)s AS is_candidate
     FROM agents_agentsession s
     WHERE s.agent_id = %(agent)s AND s.id >= %(first_id)s AND s.created_at >= %(since)s AND s.purpose = ''
       AND s.release_id IN (%(candidate)s, %(baseline)s)
     ORDER BY s.id DESC LIMIT %(sessions)s
+), people AS MATERIALIZED (
+    SELECT user_id, bool_or(is_candidate) AS is_candidate, least(count(*), %(user_sessions)s) AS sessions
+    FROM opened GROUP BY user_id HAVING bool_or(is_candidate) = bool_and(is_candidate)
+), samples AS MATERIALIZED (
+    SELECT is_candidate, (2 ^ greatest(0, ceil(log(2, sum(sessions) / %(arm_sessions)s))))::bigint AS one_of
+    FROM people GROUP BY is_candidate
+), sample AS MATERIALIZED (
+    SELECT user_id, is_candidate, {_DIGEST} AS digest FROM people p JOIN samples USING (is_candidate)
+    WHERE hashint8extended(user_id, %(seed)s) & (one_of - 1) = 0
+), chosen AS MATERIALIZED (
+    SELECT user_id, is_candidate FROM sample WHERE ({_BUCKET} < %(buckets)s) = is_candidate
+), sessions AS MATERIALIZED (
+    SELECT s.* FROM (
+        SELECT o.*, row_number() OVER (PARTITION BY user_id ORDER BY o.id) AS number
+        FROM opened o JOIN chosen USING (user_id, is_candidate)
+    ) s WHERE s.number <= %(user_sessions)s
 ), turns AS MATERIALIZED (
-    SELECT s.user_id, s.is_candidate, t.id, t.agent_session_id, t.queued_at, t.finished_at, t.status, t.error_class,
-           t.cost_usd, t.epoch, lead(t.queued_at) OVER (PARTITION BY t.agent_session_id ORDER BY t.ordinal)
-               AS next_queued_at
-    FROM sessions s JOIN agents_turn t ON t.agent_session_id = s.id
+    SELECT s.user_id, s.is_candidate, t.*
+    FROM sessions s CROSS JOIN LATERAL (
+        SELECT t.id, t.agent_session_id, t.release_id, t.queued_at, t.finished_at, t.status, t.error_class, t.cost_usd,
+               t.epoch, lead(t.queued_at) OVER (ORDER BY t.ordinal) AS next_queued_at
+        FROM agents_turn t WHERE t.agent_session_id = s.id ORDER BY t.ordinal LIMIT %(session_turns)s
+    ) t
     WHERE t.release_id = CASE WHEN s.is_candidate THEN %(candidate)s ELSE %(baseline)s END
 ), facts AS MATERIALIZED (
     SELECT t.user_id, t.is_candidate, t.finished_at, {", ".join(f"{fact} AS {m.value}" for m, fact in _FACTS.items())},
            row_number() OVER (PARTITION BY t.user_id ORDER BY t.finished_at, t.id) = 1 AS is_first
-    FROM turns t CROSS JOIN LATERAL ({_FIRST_WORD}) w
-    WHERE t.finished_at IS NOT NULL
-      AND NOT EXISTS (SELECT FROM sessions a WHERE a.user_id = t.user_id AND a.is_candidate <> t.is_candidate)
+    FROM turns t WHERE t.finished_at IS NOT NULL
 ), users AS (
     SELECT user_id, is_candidate, count(*) AS turns, {_each("count(*) FILTER (WHERE {metric}) AS {metric}")}
     FROM facts GROUP BY user_id, is_candidate
@@ -112,7 +144,9 @@ WITH sessions AS MATERIALIZED (
     FROM facts GROUP BY 1
 )
 SELECT (SELECT figures FROM arms WHERE is_candidate)::text, (SELECT figures FROM arms WHERE NOT is_candidate)::text,
-       (SELECT coalesce(jsonb_agg(figures ORDER BY at), '[]') FROM minutes)::text
+       (SELECT coalesce(jsonb_agg(figures ORDER BY at), '[]') FROM minutes)::text,
+       coalesce((SELECT one_of FROM samples WHERE is_candidate), 1),
+       coalesce((SELECT one_of FROM samples WHERE NOT is_candidate), 1)
 """  # noqa: S608 - put together from constants; values are parameters
 
 
@@ -130,25 +164,16 @@ def measure_reference(release_id: UUID) -> dict[str, float | None]:
 
 def measure(deployment: Deployment, *, at: datetime) -> Measurements:
     """The figures of the present step of a deployment, which divides the users, up to now; `at` is the database's time.
-    One statement."""
+    One statement. With much traffic they are those of a sample of the users of each arm, and the share and the traffic
+    that is needed are those of the sample, too."""
     plan = DeploymentPlan.parse(deployment.plan)
     state = DeploymentState(deployment.state)
-    params = {
-        "agent": deployment.agent_id,
-        "candidate": deployment.candidate_id,
-        "baseline": deployment.baseline_id,
-        "since": deployment.step_started_at,
-        "first_id": lowest_id(deployment.step_started_at),
-        "sessions": _MOST_SESSIONS,
-        "silent": list(SILENT_CLASSES),
-        "people": _CALLS_FOR_PEOPLE,
-        "slow": deployment.reference.get("slow_seconds"),
-        "dear": deployment.reference.get("dear_usd"),
-    }
-    [(candidate, stable, minutes)] = fetch(_MEASURE, params)
+    percent = candidate_percent(state, plan, deployment.step)
+    [(candidate, stable, minutes, one_of, stable_one_of)] = fetch(_MEASURE, _params(deployment, percent))
     ends_after = plan.watch_seconds if state is not DeploymentState.CANARY else plan.steps[deployment.step].seconds
+    weights = percent / one_of, (100 - percent) / stable_one_of
     return Measurements(
-        share=candidate_percent(state, plan, deployment.step) / 100,
+        share=weights[0] / sum(weights),
         phases=plan.phases,
         seconds_left=ends_after - (at - deployment.step_started_at).total_seconds(),
         candidate=_arm(candidate),
@@ -160,9 +185,30 @@ def measure(deployment: Deployment, *, at: datetime) -> Measurements:
             )
             for row in orjson.loads(minutes)
         ],
-        minimum_turns=plan.minimum_turns,
-        minimum_users=plan.minimum_users,
+        minimum_turns=-(-plan.minimum_turns // one_of),
+        minimum_users=-(-plan.minimum_users // one_of),
     )  # fmt: skip
+
+
+def _params(deployment: Deployment, percent: int) -> dict[str, Any]:
+    return {
+        "agent": deployment.agent_id,
+        "candidate": deployment.candidate_id,
+        "baseline": deployment.baseline_id,
+        "since": deployment.step_started_at,
+        "first_id": lowest_id(deployment.step_started_at),
+        "sessions": _MOST_SESSIONS,
+        "arm_sessions": _ARM_SESSIONS,
+        "user_sessions": _USER_SESSIONS,
+        "session_turns": _SESSION_TURNS,
+        "salt": deployment.pk,
+        "seed": int.from_bytes(deployment.pk.bytes[-8:], signed=True),
+        "buckets": percent * BUCKETS // 100,
+        "silent": list(SILENT_CLASSES),
+        "people": _CALLS_FOR_PEOPLE,
+        "slow": deployment.reference.get("slow_seconds"),
+        "dear": deployment.reference.get("dear_usd"),
+    }
 
 
 def _arm(stored: str | None) -> ArmFigures:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
+from structlog.testing import capture_logs
 
 from accounts.actor import Actor
 from accounts.models import AuditEntry
@@ -31,6 +32,7 @@ from tests.support.people import agent, person
 pytestmark = pytest.mark.django_db
 SYSTEM = Actor.system("tests")
 S = DeploymentState
+EVENTS = ("deployment.promoted", "deployment.withdrawn")
 PLAN = DeploymentPlan(steps=(PlanStep(5, 60), PlanStep(50, 60)), watch_seconds=60)
 
 
@@ -71,6 +73,15 @@ def test_a_good_one_goes_through_by_itself() -> None:
     assert look(deployment, Decision.WITHDRAW) == (S.DONE, 1)
 
 
+def test_the_log_says_what_moved_by_itself() -> None:
+    deployment = begin()
+    with capture_logs() as lines:
+        look(deployment, Decision.PROMOTE)
+        look(deployment, Decision.WITHDRAW, Metric.FAILED)
+    events = [(line["event"], line["log_level"], line["release"]) for line in lines if line["event"] in EVENTS]
+    assert events == [("deployment.promoted", "info", 2), ("deployment.withdrawn", "warning", 2)]
+
+
 def test_a_bad_one_is_withdrawn_with_the_sentence_as_its_reason() -> None:
     deployment = begin()
     assert look(deployment, Decision.WITHDRAW, Metric.FAILED) == (S.ROLLED_BACK, 0)
@@ -97,6 +108,58 @@ def test_it_is_judged_each_fifteen_seconds_and_each_verdict_is_a_point_of_the_ch
     assert deployment.verdict["evidence"] == {"failed": 3.0}
     [finding] = evaluate_deployments(find_deployments(CheckMeasurements(now())))
     assert finding.message.endswith("It is hold.")
+
+
+def test_one_that_dies_between_verdict_and_move_leaves_all_to_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = begin()
+
+    class Killed(BaseException):
+        """As a process that is no more: nothing of ours handles it."""
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agents.deployments.controller.go_back", die)
+        with pytest.raises(Killed):
+            control_deployments(judge=says(Decision.WITHDRAW, Metric.FAILED))
+    deployment.refresh_from_db()
+    assert (deployment.state, deployment.verdict["decision"]) == (S.CANARY, "withdraw")
+    later(deployment)
+    assert look(deployment, Decision.WITHDRAW, Metric.FAILED) == (S.ROLLED_BACK, 0)
+    assert AuditEntry.objects.filter(action="deployment.rolled_back").count() == 1
+
+
+def test_one_that_cannot_be_judged_is_held_and_does_not_block_others() -> None:
+    broken = begin()
+    Deployment.objects.filter(pk=broken.pk).update(plan={"steps": "none"})
+    other = agent("other")
+    second = begin_deployment(SYSTEM, agent_id=other.pk, release_number=add_release(other).number, plan=PLAN)
+    while second.state != S.CANARY:
+        second = promote_deployment(SYSTEM, deployment_id=second.pk, expected_version=second.version)
+    assert look(second, Decision.PROMOTE) == (S.CANARY, 1)
+    broken.refresh_from_db()
+    assert (broken.state, broken.verdict["decision"]) == (S.CANARY, "hold")
+    findings = evaluate_deployments(find_deployments(CheckMeasurements(now())))
+    assert any("could not be judged" in finding.message for finding in findings)
+    # Not again within 15 seconds.
+    before = broken.verdict["at"]
+    control_deployments(judge=says(Decision.CONTINUE))
+    broken.refresh_from_db()
+    assert broken.verdict["at"] == before
+
+
+def test_a_move_of_somebody_else_while_it_is_judged_wins() -> None:
+    deployment = begin()
+
+    def judge(_: Measurements) -> Verdict:
+        promote_deployment(SYSTEM, deployment_id=deployment.pk, expected_version=deployment.version)
+        return Verdict(Decision.WITHDRAW, "Of the step before.")
+
+    assert control_deployments(judge=judge) == 0
+    deployment.refresh_from_db()
+    assert (deployment.state, deployment.step, deployment.verdict) == (S.CANARY, 1, {})
+    assert not DeploymentVerdict.objects.exists()
 
 
 def test_one_on_hold_is_still_withdrawn_but_does_not_go_on() -> None:
@@ -160,6 +223,14 @@ def test_old_verdicts_go_and_the_reason_stays() -> None:
     later(deployment)
     look(deployment, Decision.WITHDRAW)
     assert delete_old_verdicts() == 0
-    # The guard of ended rows would refuse it.
     assert DeploymentVerdict.objects.count() == 2
-    assert deployment.reason
+    other = agent("other")
+    assert other.live_release
+    ended_at = now() - timedelta(days=91)
+    old = Deployment.objects.create(
+        agent=other, candidate=add_release(other), baseline=other.live_release, state=S.DONE, plan={}, ended_at=ended_at
+    )
+    DeploymentVerdict.objects.create(deployment=old, state=S.WATCHING, step=0, decision="promote", sentence="Good.")
+    assert delete_old_verdicts() == 1
+    assert DeploymentVerdict.objects.filter(deployment=deployment).count() == 2
+    assert (Deployment.objects.count(), bool(deployment.reason)) == (2, True)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import count
+from math import ceil, log2
 from typing import Any
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from accounts.actor import Actor
 from accounts.models import User
+from agents.deployments import measurements
 from agents.deployments.deployment_changes import begin_deployment, promote_deployment
 from agents.deployments.measurements import measure, measure_reference
 from agents.domain.deployment_verdict import ArmFigures, Metric
-from agents.domain.deployments import DeploymentPlan, DeploymentState, PlanStep
+from agents.domain.deployments import DeploymentPlan, DeploymentState, PlanStep, candidate_percent, gets_candidate
 from agents.models import AgentSession, Deployment, Feedback, Handoff, Message, Release, Turn
 from foundation.clock import now
 from foundation.ids import derive_id, new_id
@@ -53,6 +58,15 @@ def talk(
     return past_turn(session, ended_at=opened + timedelta(seconds=5), seconds=3.0, steps=steps, **turn)
 
 
+def users(deployment: Deployment, *, of_candidate: bool) -> Iterator[User]:
+    """New users whom the hash gives one of both arms."""
+    for number in count():
+        user = person(f"{'candidate' if of_candidate else 'stable'}{number}")
+        percent = candidate_percent(DeploymentState(deployment.state), PLAN, deployment.step)
+        if gets_candidate(deployment.pk, str(user.pk), percent) is of_candidate:
+            yield user
+
+
 def arms(deployment: Deployment) -> tuple[ArmFigures, ArmFigures]:
     found = measure(deployment, at=now())
     return found.candidate, found.stable
@@ -63,7 +77,7 @@ def since(deployment: Deployment, seconds: float) -> datetime:
 
 
 def test_each_metric_is_what_it_says(deployment: Deployment) -> None:
-    ada = person("ada")
+    ada = next(users(deployment, of_candidate=True))
     release = deployment.candidate
     at = since(deployment, 10)
     talk(ada, release, opened=at)
@@ -98,7 +112,7 @@ def test_each_metric_is_what_it_says(deployment: Deployment) -> None:
 
 
 def test_a_handoff_is_that_of_the_turn_before_it(deployment: Deployment) -> None:
-    ada = person("ada")
+    ada = next(users(deployment, of_candidate=True))
     first = talk(ada, deployment.candidate, opened=since(deployment, 10))
     session = first.agent_session
     past_turn(session, ended_at=since(deployment, 100), seconds=3.0)
@@ -109,7 +123,7 @@ def test_a_handoff_is_that_of_the_turn_before_it(deployment: Deployment) -> None
 
 
 def test_only_sessions_of_people_that_were_opened_in_this_step(deployment: Deployment) -> None:
-    ada, bob = person("ada"), person("bob")
+    ada, bob = next(users(deployment, of_candidate=True)), next(users(deployment, of_candidate=False))
     at = since(deployment, 10)
     talk(ada, deployment.candidate, opened=at)
     talk(bob, deployment.baseline, opened=at)
@@ -127,7 +141,7 @@ def test_only_sessions_of_people_that_were_opened_in_this_step(deployment: Deplo
 
 
 def test_who_is_in_both_arms_counts_in_neither(deployment: Deployment) -> None:
-    ada, bob = person("ada"), person("bob")
+    ada, bob = next(users(deployment, of_candidate=True)), next(users(deployment, of_candidate=False))
     at = since(deployment, 10)
     talk(ada, deployment.candidate, opened=at)
     talk(ada, deployment.baseline, opened=at)
@@ -137,7 +151,7 @@ def test_who_is_in_both_arms_counts_in_neither(deployment: Deployment) -> None:
 
 
 def test_a_turn_that_ran_on_another_release_counts_for_none(deployment: Deployment) -> None:
-    turn = talk(person("ada"), deployment.candidate, opened=since(deployment, 10))
+    turn = talk(next(users(deployment, of_candidate=True)), deployment.candidate, opened=since(deployment, 10))
     Turn.objects.filter(pk=turn.pk).update(remembered=True)
     session = turn.agent_session
     AgentSession.objects.filter(pk=session.pk).update(release=deployment.baseline)
@@ -145,7 +159,8 @@ def test_a_turn_that_ran_on_another_release_counts_for_none(deployment: Deployme
 
 
 def test_minutes_have_the_baselines_turns_and_the_first_ones_of_the_candidates_users(deployment: Deployment) -> None:
-    ada, bob, eve = person("ada"), person("bob"), person("eve")
+    candidates = users(deployment, of_candidate=True)
+    ada, eve, bob = next(candidates), next(candidates), next(users(deployment, of_candidate=False))
     failed: dict[str, Any] = {"status": "failed", "error_class": "transient"}
     talk(ada, deployment.candidate, opened=since(deployment, 10), **failed)
     talk(ada, deployment.candidate, opened=since(deployment, 20), **failed)
@@ -182,12 +197,63 @@ def test_slow_and_dear_are_a_tenth_above_what_is_usual_of_the_baseline() -> None
 
 
 def test_too_few_turns_say_nothing_of_slow_and_dear(deployment: Deployment) -> None:
-    ada = person("ada")
-    for _ in range(49):
-        talk(ada, deployment.baseline, opened=since(deployment, 10), first_word=None, cost_usd=None)
+    candidates = users(deployment, of_candidate=True)
+    for user in [person("ada")] * 49:
+        talk(user, deployment.baseline, opened=since(deployment, 10), first_word=None, cost_usd=None)
     assert measure_reference(deployment.baseline_id) == {"slow_seconds": None, "dear_usd": None}
     deployment.reference = measure_reference(deployment.baseline_id)
-    talk(ada, deployment.candidate, opened=since(deployment, 10), first_word=99, cost_usd=Decimal(99))
-    talk(person("bob"), deployment.candidate, opened=since(deployment, 10), first_word=99, cost_usd=Decimal(99))
+    talk(next(candidates), deployment.candidate, opened=since(deployment, 10), first_word=99, cost_usd=Decimal(99))
+    talk(next(candidates), deployment.candidate, opened=since(deployment, 10), first_word=99, cost_usd=Decimal(99))
     bad = arms(deployment)[0].bad_turns
     assert (bad[Metric.SLOW], bad[Metric.DEAR]) == (0, 0)
+
+
+def test_who_was_not_divided_by_the_hash_counts_for_neither(deployment: Deployment) -> None:
+    """As of somebody who has copied, or moved, a session of the other release."""
+    at = since(deployment, 10)
+    talk(next(users(deployment, of_candidate=False)), deployment.candidate, opened=at)
+    talk(next(users(deployment, of_candidate=True)), deployment.baseline, opened=at)
+    assert arms(deployment) == (ArmFigures(), ArmFigures())
+
+
+def test_the_database_divides_users_as_the_choice_of_a_release_does(deployment: Deployment) -> None:
+    everybody = User.objects.bulk_create(User(username=f"u{n}", email=f"u{n}@example.com") for n in range(200))
+    for user in everybody:
+        is_candidate = gets_candidate(deployment.pk, str(user.pk), 25)
+        release = deployment.candidate if is_candidate else deployment.baseline
+        talk(user, release, opened=since(deployment, 10))
+    assert sum(arm.users for arm in arms(deployment)) == 200
+    talk(everybody[0], add_release(deployment.agent), opened=since(deployment, 10))
+    assert sum(arm.users for arm in arms(deployment)) == 200
+
+
+def test_with_much_traffic_a_sample_of_users_stands_for_all(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurements, "_ARM_SESSIONS", 10)
+    everybody = User.objects.bulk_create(User(username=f"u{n}", email=f"u{n}@example.com") for n in range(200))
+    for user in everybody:
+        is_candidate = gets_candidate(deployment.pk, str(user.pk), 25)
+        talk(user, deployment.candidate if is_candidate else deployment.baseline, opened=since(deployment, 10))
+    measured = measure(deployment, at=now())
+    candidates = sum(gets_candidate(deployment.pk, str(user.pk), 25) for user in everybody)
+    one_of = (2 ** ceil(log2(candidates / 10)), 2 ** ceil(log2((200 - candidates) / 10)))
+    assert measured.share == pytest.approx((25 / one_of[0]) / (25 / one_of[0] + 75 / one_of[1]))
+    assert 0 < measured.candidate.users < candidates
+    assert 0 < measured.stable.users < 40
+    assert (measured.minimum_turns, measured.minimum_users) == (ceil(7 / one_of[0]), ceil(3 / one_of[0]))
+
+
+def test_a_user_with_very_many_turns_is_read_in_part(deployment: Deployment) -> None:
+    ada = next(users(deployment, of_candidate=True))
+    for _ in range(25):
+        talk(ada, deployment.candidate, opened=since(deployment, 10))
+    turn = talk(ada, deployment.candidate, opened=since(deployment, 9))
+    for number in range(60):
+        past_turn(turn.agent_session, ended_at=since(deployment, 10 + number))
+    assert arms(deployment)[0].turns == 19 + 50
+
+
+def test_one_statement_reads_it(deployment: Deployment, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(1):
+        measure(deployment, at=now())
