@@ -9,6 +9,7 @@ be named below, with those that are about the load or the installation.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -67,8 +68,8 @@ UNCHANGED: Final = frozenset(
     """
     active_sessions alerts approvals approvals_open budget_differences budget_used_percent budgets budgets_overdrawn
     build_info connections context_windows database_bytes database_connections database_connections_percent
-    database_max_connections database_size_bytes database_up disk_used_percent dropped_spans embeddings ending_keys
-    event_lag_seconds failed_jobs failed_notifications jobs_failed ledger live_releases maintenance memory
+    database_max_connections database_size_bytes database_up deployments disk_used_percent dropped_spans embeddings
+    ending_keys event_lag_seconds failed_jobs failed_notifications jobs_failed ledger live_releases maintenance memory
     memory_percent open_breakers open_routes prices queue queue_depth queue_oldest_seconds route_states routes
     runner_capacity runner_failed_checks runners runners_alive running_turns scheduler_heartbeat_seconds
     scheduler_silent_seconds scrape_seconds spend start_files stuck_turns turns_open turns_stuck
@@ -168,7 +169,9 @@ def read_dashboard(owner: User) -> Iterator[tuple[str, Any]]:
         assert not context["figures_fault"]
         yield f"page failures {time_range.name}", sorted(turn.pk for turn in context["failed_turns"])
         for figure in context["figures"]:
-            yield f"page figure {figure.name} {time_range.name}", (figure.value, figure.message)
+            # A rate is of a range that grows with each minute.
+            words = figure.message if figure.name != "Turns" else ""
+            yield f"page figure {figure.name} {time_range.name}", (figure.value, words)
         for chart in context["charts"]:
             if chart.key in {"turns", "seconds"}:
                 yield f"page chart {chart.key} {time_range.name}", chart.summary
@@ -177,7 +180,8 @@ def read_dashboard(owner: User) -> Iterator[tuple[str, Any]]:
 def read_all_patterns(_: User) -> Iterator[tuple[str, Any]]:
     for by in Breakdown:
         found = read_patterns(Choice(RANGES["24h"], by), now())
-        yield f"patterns {by}", (found.total, found.groups, found.errors, found.operations)
+        patterns = [replace(one, period=replace(one.period, minutes=0)) for one in (found.total, *found.groups)]
+        yield f"patterns {by}", (patterns, found.errors, found.operations)
 
 
 def read_all_usage(_: User) -> Iterator[tuple[str, Any]]:
