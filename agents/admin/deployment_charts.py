@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from agents.domain.deployment_verdict import Metric
+from agents.domain.deployment_verdict import DeploymentMetric
 from agents.models import Deployment, DeploymentVerdict
 from console.charts import Axis, Chart, ChartShape, Series, make_chart
 from console.formatting import format_percent
@@ -15,11 +15,11 @@ from console.formatting import format_percent
 _POINTS: Final = 60
 _LEAST_BUCKET: Final = timedelta(seconds=15)
 _TITLES: Final = {
-    Metric.FAILED: "Users who met a failed answer",
-    Metric.SLOW: "Users who met a slow answer",
-    Metric.DEAR: "Users who met a dear answer",
-    Metric.HANDED_OFF: "Users who called for a person",
-    Metric.RATED_DOWN: "Users who rated an answer down",
+    DeploymentMetric.FAILED: "Users who met a failed answer",
+    DeploymentMetric.SLOW: "Users who met a slow answer",
+    DeploymentMetric.DEAR: "Users who met a dear answer",
+    DeploymentMetric.HANDED_OFF: "Users who called for a person",
+    DeploymentMetric.RATED_DOWN: "Users who rated an answer down",
 }
 
 
@@ -30,9 +30,9 @@ def deployment_charts(deployment: Deployment) -> list[Chart]:
         return []
     axis, buckets = _axis(verdicts)
     charts = []
-    for metric in Metric:
+    for metric in DeploymentMetric:
         arms = [_shares(buckets, arm, metric) for arm in ("candidate", "stable")]
-        if metric is not Metric.FAILED and not any(value for arm in arms for value in arm):
+        if metric is not DeploymentMetric.FAILED and not any(value for arm in arms for value in arm):
             continue
         names = (f"release {deployment.candidate.number}", f"release {deployment.baseline.number}")
         latest = ", ".join(
@@ -66,17 +66,17 @@ def _axis(verdicts: Sequence[DeploymentVerdict]) -> tuple[Axis, list[DeploymentV
     return Axis(starts, bucket, marked, "%H:%M"), rows
 
 
-def _shares(rows: Sequence[DeploymentVerdict | None], arm: str, metric: Metric) -> list[float | None]:
+def _shares(rows: Sequence[DeploymentVerdict | None], arm: str, metric: DeploymentMetric) -> list[float | None]:
     return [None if row is None else _share(row.figures.get(arm, {}), metric) for row in rows]
 
 
-def _share(figures: dict[str, Any], metric: Metric) -> float | None:
+def _share(figures: dict[str, Any], metric: DeploymentMetric) -> float | None:
     users = figures.get("users", 0)
     bad: int = figures.get("bad_users", {}).get(metric.value, 0)
     return 100 * bad / users if users else None
 
 
-def _latest(verdict: DeploymentVerdict, arm: str, metric: Metric) -> str:
+def _latest(verdict: DeploymentVerdict, arm: str, metric: DeploymentMetric) -> str:
     figures = verdict.figures.get(arm, {})
     return f"{figures.get('bad_users', {}).get(metric.value, 0):,} of {figures.get('users', 0):,}"
 

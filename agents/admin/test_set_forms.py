@@ -152,7 +152,7 @@ class AddTurnsForm(forms.Form):
         return data
 
 
-class RunForm(forms.Form):
+class EvaluationRunForm(forms.Form):
     """Which release is run."""
 
     release = forms.TypedChoiceField(coerce=int, widget=Select, label="Candidate")

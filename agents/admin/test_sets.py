@@ -13,7 +13,14 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
 from accounts.permissions import user_actor
-from agents.admin.test_set_forms import AddTurnsForm, ChecksForm, EntryForm, NewTestSetForm, RunForm, TestSetForm
+from agents.admin.test_set_forms import (
+    AddTurnsForm,
+    ChecksForm,
+    EntryForm,
+    EvaluationRunForm,
+    NewTestSetForm,
+    TestSetForm,
+)
 from agents.domain.answer_checks import parse_checks
 from agents.domain.message_parts import plain_text
 from agents.evaluations.evaluation_runs import begin_run
@@ -220,7 +227,7 @@ class TestSetAdmin(ReadOnlyAdmin):
         if not request.user.has_perm(CHANGE_TEST_SET):
             raise PermissionDenied
         agent = Agent.objects.select_related("live_release").get(pk=test_set.agent_id)
-        form = RunForm(confirmed_data(request), agent=agent)
+        form = EvaluationRunForm(confirmed_data(request), agent=agent)
         confirmation = confirmation_page(
             request,
             self,

@@ -19,7 +19,7 @@ from agents.deployments.deployment_changes import MAX_REASON, go_back, promote_d
 from agents.deployments.measurements import measure
 from agents.deployments.promotion_checks import find_problems, newest_evaluation
 from agents.domain import deployment_verdict
-from agents.domain.deployment_verdict import ArmFigures, Decision, Measurements, Verdict
+from agents.domain.deployment_verdict import ArmFigures, ArmMeasurements, CandidateVerdict, DeploymentDecision
 from agents.domain.deployments import DeploymentState
 from agents.domain.evaluations import RunState
 from agents.journal.queries import fetch
@@ -43,7 +43,7 @@ WHERE state IN ('validating', 'canary', 'live', 'watching')
 ORDER BY id
 """  # noqa: S608 - a constant
 
-Judge = Callable[[Measurements], Verdict]
+Judge = Callable[[ArmMeasurements], CandidateVerdict]
 
 
 def control_deployments(*, judge: Judge = deployment_verdict.judge) -> int:
@@ -67,7 +67,11 @@ def _try_one(deployment_id: UUID, at: datetime, judge: Judge) -> bool:
     except Exception:
         # One that cannot be judged must not block the others; it stays where it is, and says so.
         log.exception("deployment.not_judged", deployment=str(deployment_id))
-        _store(deployment, Verdict(Decision.HOLD, "It could not be judged: the log of the runners says why."), None)
+        _store(
+            deployment,
+            CandidateVerdict(DeploymentDecision.HOLD, "It could not be judged: the log of the runners says why."),
+            None,
+        )
     return False
 
 
@@ -83,7 +87,7 @@ def _control(deployment: Deployment, at: datetime, judge: Judge) -> bool:
         verdict = judge(measurements)
     if not _store(deployment, verdict, measurements):
         return False
-    if verdict.decision is Decision.WITHDRAW:
+    if verdict.decision is DeploymentDecision.WITHDRAW:
         go_back(
             ACTOR,
             deployment_id=deployment.pk,
@@ -93,7 +97,7 @@ def _control(deployment: Deployment, at: datetime, judge: Judge) -> bool:
         )
         log.warning("deployment.withdrawn", **_names(deployment), metric=verdict.metric, reason=verdict.sentence)
         return True
-    if verdict.decision is Decision.PROMOTE and deployment.held_at is None:
+    if verdict.decision is DeploymentDecision.PROMOTE and deployment.held_at is None:
         moved = promote_deployment(ACTOR, deployment_id=deployment.pk, expected_version=deployment.version)
         log.info("deployment.promoted", **_names(deployment), state=moved.state, step=moved.step)
         return True
@@ -108,19 +112,19 @@ def _names(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def _judge_validation(deployment: Deployment) -> Verdict:
+def _judge_validation(deployment: Deployment) -> CandidateVerdict:
     """Whether the candidate may meet users, by its checks and its test set."""
     run = newest_evaluation(deployment)
     if run is not None and run.state == RunState.RUNNING:
-        return Verdict(Decision.CONTINUE, "Its test set is running.")
+        return CandidateVerdict(DeploymentDecision.CONTINUE, "Its test set is running.")
     problems = find_problems(deployment)
     if problems:
         what = "; ".join(f"{problem.name}: {problem.message}" for problem in problems)
-        return Verdict(Decision.HOLD, f"Not ready. {what}")
-    return Verdict(Decision.PROMOTE, "Its checks have passed.")
+        return CandidateVerdict(DeploymentDecision.HOLD, f"Not ready. {what}")
+    return CandidateVerdict(DeploymentDecision.PROMOTE, "Its checks have passed.")
 
 
-def _store(deployment: Deployment, verdict: Verdict, measurements: Measurements | None) -> bool:
+def _store(deployment: Deployment, verdict: CandidateVerdict, measurements: ArmMeasurements | None) -> bool:
     """Keep the verdict, as a point of the charts, too, where both arms were measured. Returns False when somebody has
     moved the deployment since it was read."""
     metric = verdict.metric or ""

@@ -145,7 +145,8 @@ def hold_deployment(actor: Actor, *, deployment_id: UUID, expected_version: int 
 
 @transaction.atomic
 def resume_deployment(actor: Actor, *, deployment_id: UUID, expected_version: int | None = None) -> Deployment:
-    """Let a deployment go on by itself again. Idempotent. Raises as `hold_deployment` does."""
+    """Let a deployment go on by itself again. Idempotent. Raises `Forbidden`, `NotFound`, `PreconditionFailed`,
+    and `Conflict` for one that has ended."""
     require_permission(actor, PUBLISH_AGENT)
     deployment = _lock(deployment_id, expected_version)
     if deployment.held_at is not None:

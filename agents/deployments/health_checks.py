@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from agents.domain.deployment_verdict import Decision
+from agents.domain.deployment_verdict import DeploymentDecision
 from agents.domain.deployments import DeploymentState
 from agents.models import Deployment
 from health_checks.check import Check, Concerns, Finding, Level, Link, Reader
@@ -18,7 +18,7 @@ from health_checks.run import Measurements
 _WITHDRAWN = Q(state=DeploymentState.ROLLED_BACK, ended_at__gte=Now() - timedelta(days=1))
 _WAITING = Q(
     state__in=(DeploymentState.VALIDATING, DeploymentState.CANARY, DeploymentState.WATCHING),
-    verdict__decision=Decision.HOLD.value,
+    verdict__decision=DeploymentDecision.HOLD.value,
 )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from agents.domain.deployment_verdict import ArmFigures, Measurements, Metric, MinuteFigures
+from agents.domain.deployment_verdict import ArmFigures, ArmMeasurements, DeploymentMetric, MinuteFigures
 from agents.domain.deployments import BUCKETS, DeploymentPlan, DeploymentState, candidate_percent
 from agents.domain.failures import SILENT_CLASSES
 from agents.domain.handoffs import HandoffSource
@@ -60,18 +60,18 @@ FROM (
 ) facts
 """  # noqa: S608 - put together from constants; values are parameters
 
-_METRICS: Final = tuple(Metric)
-_FACTS: Final[Mapping[Metric, str]] = {
-    Metric.FAILED: "t.status IN ('failed', 'expired') AND t.error_class <> ALL(%(silent)s)",
+_METRICS: Final = tuple(DeploymentMetric)
+_FACTS: Final[Mapping[DeploymentMetric, str]] = {
+    DeploymentMetric.FAILED: "t.status IN ('failed', 'expired') AND t.error_class <> ALL(%(silent)s)",
     # A turn that was over by then had its first word before: its steps need not be read.
-    Metric.SLOW: f"""CASE WHEN date_part('epoch', t.finished_at - t.queued_at) > %(slow)s::float8
+    DeploymentMetric.SLOW: f"""CASE WHEN date_part('epoch', t.finished_at - t.queued_at) > %(slow)s::float8
         THEN coalesce(date_part('epoch', ({_FIRST_WORD}) - t.queued_at) > %(slow)s::float8, false) ELSE false END""",
-    Metric.DEAR: "coalesce(t.cost_usd > %(dear)s::float8::numeric, false)",
-    Metric.HANDED_OFF: """EXISTS (
+    DeploymentMetric.DEAR: "coalesce(t.cost_usd > %(dear)s::float8::numeric, false)",
+    DeploymentMetric.HANDED_OFF: """EXISTS (
         SELECT FROM agents_handoff h
         WHERE h.agent_session_id = t.agent_session_id AND h.requested_by = ANY(%(people)s)
           AND h.requested_at >= t.queued_at AND h.requested_at < coalesce(t.next_queued_at, 'infinity'))""",
-    Metric.RATED_DOWN: "EXISTS (SELECT FROM agents_feedback f WHERE f.turn_id = t.id AND f.value < 0)",
+    DeploymentMetric.RATED_DOWN: "EXISTS (SELECT FROM agents_feedback f WHERE f.turn_id = t.id AND f.value < 0)",
 }
 
 
@@ -162,7 +162,7 @@ def measure_reference(release_id: UUID) -> dict[str, float | None]:
     }
 
 
-def measure(deployment: Deployment, *, at: datetime) -> Measurements:
+def measure(deployment: Deployment, *, at: datetime) -> ArmMeasurements:
     """The figures of the present step of a deployment, which divides the users, up to now; `at` is the database's time.
     One statement. With much traffic they are those of a sample of the users of each arm, and the share and the traffic
     that is needed are those of the sample, too."""
@@ -172,7 +172,7 @@ def measure(deployment: Deployment, *, at: datetime) -> Measurements:
     [(candidate, stable, minutes, one_of, stable_one_of)] = fetch(_MEASURE, _params(deployment, percent))
     ends_after = plan.watch_seconds if state is not DeploymentState.CANARY else plan.steps[deployment.step].seconds
     weights = percent / one_of, (100 - percent) / stable_one_of
-    return Measurements(
+    return ArmMeasurements(
         share=weights[0] / sum(weights),
         phases=plan.phases,
         seconds_left=ends_after - (at - deployment.step_started_at).total_seconds(),
@@ -218,5 +218,5 @@ def _arm(stored: str | None) -> ArmFigures:
     return ArmFigures(row["users"], row["turns"], _counts(row["bad_users"]), _counts(row["bad_turns"]))
 
 
-def _counts(row: Mapping[str, Any]) -> dict[Metric, int]:
+def _counts(row: Mapping[str, Any]) -> dict[DeploymentMetric, int]:
     return {metric: int(row[metric.value]) for metric in _METRICS}

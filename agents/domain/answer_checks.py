@@ -42,7 +42,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class AnswerCheck:
     """One check; `value` is as its kind parses it."""
 
     kind: str
@@ -59,7 +59,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckOutcome:
+class AnswerCheckOutcome:
     """`detail` says what was found instead; "" for a check that has passed."""
 
     label: str
@@ -84,23 +84,23 @@ class CheckKind:
     takes_value: bool = True
 
 
-def parse_checks(stored: Any, pointer: str = "/checks") -> tuple[Check, ...]:
+def parse_checks(stored: Any, pointer: str = "/checks") -> tuple[AnswerCheck, ...]:
     """The checks in a row or a request. Raises `InvalidInput` with a pointer."""
     if not isinstance(stored, Sequence) or isinstance(stored, str) or len(stored) > MAX_CHECKS:
         raise InvalidInput(f"A list of at most {MAX_CHECKS} checks is expected.", pointer=pointer)
     return tuple(_parse(row, f"{pointer}/{index}") for index, row in enumerate(stored))
 
 
-def evaluate_checks(checks: Sequence[Check], observed: Observed) -> list[CheckOutcome]:
+def evaluate_checks(checks: Sequence[AnswerCheck], observed: Observed) -> list[AnswerCheckOutcome]:
     """What becomes of each check."""
     outcomes = []
     for check in checks:
         problem = CHECK_KINDS[check.kind].problem(check.value, observed)
-        outcomes.append(CheckOutcome(check.label, not problem, problem))
+        outcomes.append(AnswerCheckOutcome(check.label, not problem, problem))
     return outcomes
 
 
-def _parse(row: Any, pointer: str) -> Check:
+def _parse(row: Any, pointer: str) -> AnswerCheck:
     if not isinstance(row, Mapping) or row.keys() - {"kind", "value"}:
         raise InvalidInput("A check has a kind and a value.", pointer=pointer)
     kind = CHECK_KINDS.get(row.get("kind", ""))
@@ -108,7 +108,7 @@ def _parse(row: Any, pointer: str) -> Check:
         raise InvalidInput(f"A kind is one of {', '.join(CHECK_KINDS)}.", pointer=f"{pointer}/kind")
     if not kind.takes_value and row.get("value") is not None:
         raise InvalidInput("This kind of check takes no value.", pointer=f"{pointer}/value")
-    return Check(row["kind"], kind.parse(row.get("value"), f"{pointer}/value"))
+    return AnswerCheck(row["kind"], kind.parse(row.get("value"), f"{pointer}/value"))
 
 
 def _parse_text(value: Any, pointer: str) -> str:

@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Metric(StrEnum):
+class DeploymentMetric(StrEnum):
     """What a turn can be, yes or no. `slow`: its first word came later than the 95th percentile of the baseline before
     the deployment; `dear`: it cost more than the 90th."""
 
@@ -57,15 +57,15 @@ class _Properties:
 # By construction 5 % of the baseline's turns are slow and 10 % dear, so most of them is a change for everybody.
 # Failures, calls for a person and bad ratings are trouble at a fifth.
 _METRICS: Final = {
-    Metric.FAILED: _Properties("a failed answer", 0.2),
-    Metric.SLOW: _Properties("a slow answer", 0.5),
-    Metric.DEAR: _Properties("a dear answer", 0.5),
-    Metric.HANDED_OFF: _Properties("a call for a person", 0.2),
-    Metric.RATED_DOWN: _Properties("a bad rating", 0.2),
+    DeploymentMetric.FAILED: _Properties("a failed answer", 0.2),
+    DeploymentMetric.SLOW: _Properties("a slow answer", 0.5),
+    DeploymentMetric.DEAR: _Properties("a dear answer", 0.5),
+    DeploymentMetric.HANDED_OFF: _Properties("a call for a person", 0.2),
+    DeploymentMetric.RATED_DOWN: _Properties("a bad rating", 0.2),
 }
 
 
-class Decision(StrEnum):
+class DeploymentDecision(StrEnum):
     """`continue`: wait until the step's time is over. `hold`: too little traffic to tell, or the evidence leans against
     the candidate: never promoted so. `promote`: the step is over and nothing speaks against it."""
 
@@ -82,8 +82,8 @@ class ArmFigures:
 
     users: int = 0
     turns: int = 0
-    bad_users: Mapping[Metric, int] = field(default_factory=dict)
-    bad_turns: Mapping[Metric, int] = field(default_factory=dict)
+    bad_users: Mapping[DeploymentMetric, int] = field(default_factory=dict)
+    bad_turns: Mapping[DeploymentMetric, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ class MinuteFigures:
     turn ended in it, and `candidate_first_bad` those of them for whom that turn was bad."""
 
     stable_turns: int = 0
-    stable_bad: Mapping[Metric, int] = field(default_factory=dict)
+    stable_bad: Mapping[DeploymentMetric, int] = field(default_factory=dict)
     candidate_first: int = 0
-    candidate_first_bad: Mapping[Metric, int] = field(default_factory=dict)
+    candidate_first_bad: Mapping[DeploymentMetric, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Measurements:
+class ArmMeasurements:
     """`share` is the part of the users that gets the candidate, between 0 and 1. `minutes` are all of the step, oldest
     first. `phases` is how many comparisons the whole deployment makes, `seconds_left` the time until the step may
     end."""
@@ -115,14 +115,14 @@ class Measurements:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CandidateVerdict:
     """`sentence` says why in plain words with the numbers; `metric` is the one that withdraws the candidate or leans
     against it. `evidence` is, by metric, how many times likelier the observations are if the candidate is worse."""
 
-    decision: Decision
+    decision: DeploymentDecision
     sentence: str
-    metric: Metric | None = None
-    evidence: Mapping[Metric, float] = field(default_factory=dict)
+    metric: DeploymentMetric | None = None
+    evidence: Mapping[DeploymentMetric, float] = field(default_factory=dict)
 
 
 # The chance that a deployment of an equal release is ever withdrawn: all metrics, all steps, all looks together.
@@ -142,34 +142,36 @@ MINIMUM_STABLE_TURNS: Final = 20
 _LARGEST_LOG: Final = 700.0
 
 
-def judge(measurements: Measurements) -> Verdict:
+def judge(measurements: ArmMeasurements) -> CandidateVerdict:
     """The verdict, from these figures alone."""
-    logs = {metric: _compare(measurements, metric) for metric in Metric}
+    logs = {metric: _compare(measurements, metric) for metric in DeploymentMetric}
     evidence = {metric: math.exp(min(value, _LARGEST_LOG)) for metric, value in logs.items()}
-    tests = len(Metric) * measurements.phases
+    tests = len(DeploymentMetric) * measurements.phases
     needed = math.log(tests / (FALSE_ALARM_RATE * _COMPARED))
     needed_alone = math.log(tests / (FALSE_ALARM_RATE * (1 - _COMPARED)))
-    worst = max(Metric, key=lambda metric: logs[metric])
-    for metric in sorted(Metric, key=lambda one: -logs[one]):
+    worst = max(DeploymentMetric, key=lambda metric: logs[metric])
+    for metric in sorted(DeploymentMetric, key=lambda one: -logs[one]):
         if measurements.candidate.bad_users.get(metric, 0) < MINIMUM_BAD_USERS:
             continue
         if logs[metric] >= needed:
-            return Verdict(Decision.WITHDRAW, _withdrawal(measurements, metric), metric, evidence)
+            return CandidateVerdict(DeploymentDecision.WITHDRAW, _withdrawal(measurements, metric), metric, evidence)
         if logs[metric] >= math.log(LEANING) and _exceed(measurements.minutes, metric) >= needed_alone:
-            return Verdict(Decision.WITHDRAW, _excess(measurements, metric), metric, evidence)
+            return CandidateVerdict(DeploymentDecision.WITHDRAW, _excess(measurements, metric), metric, evidence)
     leaning = worst if logs[worst] >= math.log(LEANING) else None
     if measurements.seconds_left > 0:
-        return Verdict(Decision.CONTINUE, _progress(measurements), leaning, evidence)
+        return CandidateVerdict(DeploymentDecision.CONTINUE, _progress(measurements), leaning, evidence)
     if lack := _lack(measurements):
-        return Verdict(Decision.HOLD, lack, leaning, evidence)
+        return CandidateVerdict(DeploymentDecision.HOLD, lack, leaning, evidence)
     if leaning is not None:
         sentence = f"On hold: {_counts(measurements, leaning)}. That is no proof, but no reason to go on either."
-        return Verdict(Decision.HOLD, sentence, leaning, evidence)
+        return CandidateVerdict(DeploymentDecision.HOLD, sentence, leaning, evidence)
     sentence = f"Nothing speaks against it after {_count(measurements.candidate.turns, 'turn')} of "
-    return Verdict(Decision.PROMOTE, sentence + f"{_count(measurements.candidate.users, 'user')}.", None, evidence)
+    return CandidateVerdict(
+        DeploymentDecision.PROMOTE, sentence + f"{_count(measurements.candidate.users, 'user')}.", None, evidence
+    )
 
 
-def _compare(measurements: Measurements, metric: Metric) -> float:
+def _compare(measurements: ArmMeasurements, metric: DeploymentMetric) -> float:
     """The logarithm of the evidence against equal releases, in who of the users that met a bad turn are whose."""
     share = measurements.share
     candidates = measurements.candidate.bad_users.get(metric, 0)
@@ -182,7 +184,7 @@ def _compare(measurements: Measurements, metric: Metric) -> float:
     return _log_mean(logs)
 
 
-def _exceed(minutes: Sequence[MinuteFigures], metric: Metric) -> float:
+def _exceed(minutes: Sequence[MinuteFigures], metric: DeploymentMetric) -> float:
     """The logarithm of the evidence that more than the limit of the candidate's first turns are bad, in minutes in
     which the baseline kept it."""
     limit = metric.limit
@@ -202,7 +204,7 @@ def _log_mean(logs: Sequence[float]) -> float:
     return largest + math.log(sum(math.exp(value - largest) for value in logs) / len(logs))
 
 
-def _lack(measurements: Measurements) -> str:
+def _lack(measurements: ArmMeasurements) -> str:
     """What is missing of the traffic that a step needs; "" for nothing."""
     turns, users = measurements.candidate.turns, measurements.candidate.users
     if turns < measurements.minimum_turns:
@@ -214,7 +216,7 @@ def _lack(measurements: Measurements) -> str:
     return ""
 
 
-def _progress(measurements: Measurements) -> str:
+def _progress(measurements: ArmMeasurements) -> str:
     candidate, stable = measurements.candidate, measurements.stable
     return (
         f"So far {_count(candidate.turns, 'turn')} of {_count(candidate.users, 'user')} on the candidate, "
@@ -222,7 +224,7 @@ def _progress(measurements: Measurements) -> str:
     )
 
 
-def _counts(measurements: Measurements, metric: Metric) -> str:
+def _counts(measurements: ArmMeasurements, metric: DeploymentMetric) -> str:
     candidate, stable = measurements.candidate, measurements.stable
     return (
         f"{candidate.bad_users.get(metric, 0):,} of {_count(candidate.users, 'user')} met {metric.label} on the "
@@ -230,14 +232,14 @@ def _counts(measurements: Measurements, metric: Metric) -> str:
     )
 
 
-def _withdrawal(measurements: Measurements, metric: Metric) -> str:
+def _withdrawal(measurements: ArmMeasurements, metric: DeploymentMetric) -> str:
     return (
         f"Withdrawn: {_counts(measurements, metric)}. With equal releases so much would happen in fewer than 1 of "
         f"{round(1 / FALSE_ALARM_RATE)} deployments."
     )
 
 
-def _excess(measurements: Measurements, metric: Metric) -> str:
+def _excess(measurements: ArmMeasurements, metric: DeploymentMetric) -> str:
     return (
         f"Withdrawn: more than {metric.limit:.0%} of first turns on the candidate had {metric.label} while the release "
         f"before kept that limit. {_counts(measurements, metric)}."

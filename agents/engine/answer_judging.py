@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import F
 
-from agents.domain.answer_checks import CheckOutcome
+from agents.domain.answer_checks import AnswerCheckOutcome
 from agents.domain.configuration import AgentConfiguration
 from agents.domain.evaluations import ResultStatus, RunState
 from agents.domain.judging import INSTRUCTIONS, MAX_OUTPUT_TOKENS, Judgement, read_judgement, write_question
@@ -83,7 +83,7 @@ def _read(result_id: int) -> EvaluationResult | None:
 @transaction.atomic
 def _store(result: EvaluationResult, judgement: Judgement, cost: Decimal | None) -> None:
     # An answer that nobody could judge has not passed.
-    outcome = CheckOutcome(_LABEL, judgement.passed is True, storable_text(judgement.reason))
+    outcome = AnswerCheckOutcome(_LABEL, judgement.passed is True, storable_text(judgement.reason))
     checks: list[Any] = [*result.checks, outcome.dump()]
     unjudged = EvaluationResult.objects.filter(pk=result.pk, needs_judge=True)
     if unjudged.update(checks=checks, passed=outcome.passed and result.passed is not False, needs_judge=False) and cost:

@@ -1,4 +1,4 @@
-"""Runs of releases against test sets: begin, stop, repeat. Runners work on them (`agents.runner.evaluation_work`)."""
+"""Runs of releases against test sets: begin, stop, repeat. Runners work on them (`agents.evaluations.evaluation_work`)."""
 
 from __future__ import annotations
 
@@ -78,8 +78,9 @@ def stop_run(actor: Actor, *, run_id: UUID, reason: str = "Stopped by hand.") ->
 
 
 def repeat_run(actor: Actor, *, run_id: UUID) -> EvaluationRun:
-    """Begin a run of the same releases against the same test set as it is now, which `actor` pays. Raises as
-    `begin_run` does, and `Conflict` for a run of a deployment, which its own page repeats."""
+    """Begin a run of the same releases against the same test set as it is now, which `actor` pays. Raises
+    `Forbidden`, `NotFound`, `InvalidInput` for a set without entries, and `Conflict` for a run of a deployment, which
+    its own page repeats."""
     run = EvaluationRun.objects.select_related("candidate", "baseline").filter(pk=run_id).first()
     if run is None:
         raise NotFound("There is no such run here.")

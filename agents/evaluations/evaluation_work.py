@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from agents.domain.answer_checks import CalledTool, CheckOutcome, Observed, evaluate_checks, parse_checks
+from agents.domain.answer_checks import AnswerCheckOutcome, CalledTool, Observed, evaluate_checks, parse_checks
 from agents.domain.evaluation_report import LaneOutcome, normalise_words, summarise_run
 from agents.domain.evaluations import Lane, ResultStatus, RunState
 from agents.domain.failures import ErrorClass
@@ -136,11 +136,11 @@ def _settle(test_set: TestSet, result: EvaluationResult, turn: Turn, answer: Any
     _write(result, **values)
 
 
-def _check(test_set: TestSet, case: TestCase, observed: Observed) -> list[CheckOutcome]:
+def _check(test_set: TestSet, case: TestCase, observed: Observed) -> list[AnswerCheckOutcome]:
     try:
         return evaluate_checks([*parse_checks(test_set.checks), *parse_checks(case.checks)], observed)
     except BandstandError as error:
-        return [CheckOutcome("can be checked", passed=False, detail=error.detail)]
+        return [AnswerCheckOutcome("can be checked", passed=False, detail=error.detail)]
 
 
 @transaction.atomic

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from agents.domain.deployment_verdict import (
     FALSE_ALARM_RATE,
     ArmFigures,
-    Decision,
-    Measurements,
-    Metric,
+    ArmMeasurements,
+    DeploymentDecision,
+    DeploymentMetric,
     MinuteFigures,
     judge,
 )
@@ -32,14 +32,14 @@ from agents.domain.deployment_verdict import (
 LOOK_SECONDS = 15
 STEP_SECONDS = 600
 PHASES = 3
-METRICS = list(Metric)
+METRICS = list(DeploymentMetric)
 # Of a good release; slow and dear are what their thresholds make them.
-EQUAL: Mapping[Metric, float] = {
-    Metric.FAILED: 0.02,
-    Metric.SLOW: 0.05,
-    Metric.DEAR: 0.10,
-    Metric.HANDED_OFF: 0.02,
-    Metric.RATED_DOWN: 0.01,
+EQUAL: Mapping[DeploymentMetric, float] = {
+    DeploymentMetric.FAILED: 0.02,
+    DeploymentMetric.SLOW: 0.05,
+    DeploymentMetric.DEAR: 0.10,
+    DeploymentMetric.HANDED_OFF: 0.02,
+    DeploymentMetric.RATED_DOWN: 0.01,
 }
 # The standard deviation of the logarithm of times and of costs: two thirds are within 0.6 and 1.65 times the median.
 SPREAD = 0.5
@@ -61,7 +61,7 @@ class Scenario:
     share: float
     correlation: float = 0.0
     turns_per_user: float = 1.5
-    worse: Mapping[Metric, float] = field(default_factory=dict)
+    worse: Mapping[DeploymentMetric, float] = field(default_factory=dict)
     outage: float = 0.0
     bursts: bool = False
 
@@ -102,7 +102,7 @@ def draw_turns(scenario: Scenario, random: np.random.Generator) -> Turns:
             scale = 1 / scenario.correlation - 1
             chance = random.beta(chance * scale, (1 - chance) * scale)
         each = chance[user]
-        if metric is Metric.FAILED:
+        if metric is DeploymentMetric.FAILED:
             if scenario.outage:
                 each = np.where((at > 300) & (at < 360), scenario.outage, each)
             if scenario.bursts:
@@ -111,7 +111,7 @@ def draw_turns(scenario: Scenario, random: np.random.Generator) -> Turns:
     return Turns(at, user, candidate, bad)
 
 
-def seconds_until_withdrawn(scenario: Scenario, random: np.random.Generator) -> tuple[float, Metric] | None:
+def seconds_until_withdrawn(scenario: Scenario, random: np.random.Generator) -> tuple[float, DeploymentMetric] | None:
     """When the candidate of one draw is withdrawn, and for what; None if it is not."""
     turns = draw_turns(scenario, random)
     first_turn = _first(turns.user)
@@ -120,7 +120,7 @@ def seconds_until_withdrawn(scenario: Scenario, random: np.random.Generator) -> 
     for look in range(LOOK_SECONDS, STEP_SECONDS + 1, LOOK_SECONDS):
         end = int(np.searchsorted(turns.at, look))
         arms = [_arm(turns, first_turn, first_bad, end, is_candidate) for is_candidate in (True, False)]
-        measurements = Measurements(
+        measurements = ArmMeasurements(
             share=scenario.share,
             phases=PHASES,
             seconds_left=STEP_SECONDS - look,
@@ -129,7 +129,7 @@ def seconds_until_withdrawn(scenario: Scenario, random: np.random.Generator) -> 
             minutes=_minutes(turns, minute, first_turn, end),
         )
         verdict = judge(measurements)
-        if verdict.decision is Decision.WITHDRAW:
+        if verdict.decision is DeploymentDecision.WITHDRAW:
             assert verdict.metric is not None
             return float(look), verdict.metric
     return None
@@ -183,11 +183,11 @@ def _minutes(turns: Turns, minute: NDArray[np.int64], first_turn: NDArray[np.boo
 
 
 # 1.645 and 1.282 are the standard scores of the 95th and the 90th percentile.
-BAD: Mapping[str, Mapping[Metric, float]] = {
-    "30 % failing": {Metric.FAILED: 0.3},
-    "3 times as slow": {Metric.SLOW: _beyond(1.645, 3)},
-    "2 times as dear": {Metric.DEAR: _beyond(1.282, 2)},
-    "30 % call for a person": {Metric.HANDED_OFF: 0.3},
+BAD: Mapping[str, Mapping[DeploymentMetric, float]] = {
+    "30 % failing": {DeploymentMetric.FAILED: 0.3},
+    "3 times as slow": {DeploymentMetric.SLOW: _beyond(1.645, 3)},
+    "2 times as dear": {DeploymentMetric.DEAR: _beyond(1.282, 2)},
+    "30 % call for a person": {DeploymentMetric.HANDED_OFF: 0.3},
 }
 SHARES = (0.05, 0.25, 0.95)
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from accounts.actor import Actor
 from accounts.models import User
 from agents.deployments.deployment_changes import begin_deployment, go_back, promote_deployment
-from agents.domain.deployment_verdict import ArmFigures, Measurements, Metric, judge
+from agents.domain.deployment_verdict import ArmFigures, ArmMeasurements, DeploymentMetric, judge
 from agents.domain.deployments import DeploymentPlan, DeploymentState, PlanStep
 from agents.domain.evaluations import Lane, ResultStatus, RunState
 from agents.evaluations.evaluation_runs import begin_run
@@ -73,10 +73,14 @@ def _deploy(agent: Agent, release: Release, *, bad_share: float) -> Deployment:
     for number in range(1, POINTS + 1):
         users, others = number, 19 * number
         arms = {
-            "candidate": ArmFigures(users, 2 * users, {Metric.FAILED: round(bad_share * users), Metric.DEAR: 1}),
-            "stable": ArmFigures(others, 2 * others, {Metric.FAILED: round(0.02 * others), Metric.DEAR: others // 10}),
+            "candidate": ArmFigures(
+                users, 2 * users, {DeploymentMetric.FAILED: round(bad_share * users), DeploymentMetric.DEAR: 1}
+            ),
+            "stable": ArmFigures(
+                others, 2 * others, {DeploymentMetric.FAILED: round(0.02 * others), DeploymentMetric.DEAR: others // 10}
+            ),
         }
-        verdict = judge(Measurements(0.05, 3, 600 - 15 * number, arms["candidate"], arms["stable"]))
+        verdict = judge(ArmMeasurements(0.05, 3, 600 - 15 * number, arms["candidate"], arms["stable"]))
         figures = {
             name: {"users": arm.users, "turns": arm.turns, "bad_users": {m.value: n for m, n in arm.bad_users.items()}}
             for name, arm in arms.items()

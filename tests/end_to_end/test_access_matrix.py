@@ -102,6 +102,11 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.budgetdifference": {"see": CONSOLE, "review": OWNER},
     "agents.budgetreservation": {"see": CONSOLE},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
+    "agents.deployment": {
+        "see": CONSOLE, "begin": BUILDERS, "promote": BUILDERS, "hold": BUILDERS, "resume": BUILDERS, "back": BUILDERS,
+        "test": BUILDERS,
+    },
+    "agents.evaluationrun": {"see": CONSOLE, "stop": BUILDERS, "repeat": BUILDERS, "entries": BUILDERS},
     "agents.event": {"see": CONSOLE},
     "agents.feedback": {"see": CONSOLE},
     "agents.handoff": {
@@ -112,12 +117,15 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     },
     "accounts.outgoingemail": {"see": OWNER},
     "agents.modelprice": {"see": CONSOLE, "add": OWNER, "remove": OWNER},
-    "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
+    "agents.release": {"see": CONSOLE, "roll-back": BUILDERS, "deploy": BUILDERS},
     "agents.routehealth": {
         "see": CONSOLE, "force-open": OPERATORS, "force-closed": OPERATORS, "release": OPERATORS,
     },
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE, "sent": CONSOLE},
+    "agents.testset": {
+        "see": CONSOLE, "add": BUILDERS, "run": BUILDERS, "delete-set": BUILDERS, "entries": CONSOLE,
+    },
     "agents.turn": {"see": CONSOLE, "export": OPERATORS, "trace": CONSOLE},
     "agents.turnschedule": {"see": CONSOLE, "hold": OPERATORS, "release": OPERATORS},
     "monitoring.debugmode": {"see": CONSOLE, "end": OPERATORS},
@@ -147,7 +155,13 @@ ACTIONS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.agentsession": {"cancel_open": OPERATORS},
     "accounts.apikey": {"revoke": OWNER},
     "memory.memory": dict.fromkeys(("confirm", "quarantine", "reject", "merge", "erase"), OPERATORS),
-    "agents.turn": {"cancel": OPERATORS, "retry": OPERATORS, "requeue": OPERATORS, "fail_turn": OPERATORS},
+    "agents.turn": {
+        "cancel": OPERATORS,
+        "retry": OPERATORS,
+        "requeue": OPERATORS,
+        "fail_turn": OPERATORS,
+        "add_to_test_set": BUILDERS,
+    },
     "agents.turnschedule": {"hold": OPERATORS, "release": OPERATORS},
 }
 

@@ -19,9 +19,10 @@ _SHARED_MODULES = {
     "ours in each app, which registers what it declares": "health_checks role_permissions",
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
-        "agents alert_rules alerts api_keys approvals audit budgets bulk_actions channels events feedback groups "
+        "agents alert_rules alerts api_keys approvals audit budgets bulk_actions channels deployments evaluation_runs "
+        "evaluations events feedback groups "
         "handoffs me memories messages prices "
-        "notifications recommendations rollups routes runners sessions silences steps turn_schedules turns users "
+        "notifications recommendations rollups routes runners sessions silences steps test_sets turn_schedules turns users "
         "utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",

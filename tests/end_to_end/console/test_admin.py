@@ -23,6 +23,8 @@ from agents.models import (
     BudgetDifference,
     BudgetReservation,
     BulkAction,
+    Deployment,
+    EvaluationRun,
     Event,
     Feedback,
     Handoff,
@@ -31,6 +33,7 @@ from agents.models import (
     RouteHealth,
     Runner,
     Step,
+    TestSet,
     Turn,
     TurnSchedule,
 )
@@ -62,10 +65,11 @@ READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
     OutgoingEmail, Memory, Recommendation, Feedback, DebugMode, TurnSchedule, Alert, Silence, Notification,
     ReadinessRun, Approval, ApprovalPass, Handoff, BudgetReservation, BudgetDifference,
+    Deployment, EvaluationRun,
 ]  # fmt: skip
 LISTS = [
     *READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings, AlertRule, NotificationChannel, Budget,
-    ModelPrice,
+    ModelPrice, TestSet,
 ]  # fmt: skip
 
 

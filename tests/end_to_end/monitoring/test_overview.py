@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 # Login and permissions, the figures of turns and of maintenance, what failed, routes and their windows, keys, sessions,
 # memory, the figures of the range, the samples, and the three lists.
-START_BUDGET = 30
+START_BUDGET = 31
 
 
 def turns(*states: dict[str, Any]) -> None:

@@ -198,7 +198,11 @@ def test_the_worst_finding_is_the_level_of_all() -> None:
 
 def test_every_check_that_alarms_says_what_to_do() -> None:
     assert {one.name for one in registry if not one.remedy} == {"active_sessions", "running_turns"}
-    assert [one.name for one in registry if one.concerns is Concerns.AGENT] == ["live_releases", "failure_kinds"]
+    assert [one.name for one in registry if one.concerns is Concerns.AGENT] == [
+        "live_releases",
+        "deployments",
+        "failure_kinds",
+    ]
     assert {one.detailed_by for one in registry if one.detailed_by} <= {one.name for one in registry}
 
 

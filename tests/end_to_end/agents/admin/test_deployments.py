@@ -13,7 +13,7 @@ from accounts.actor import Actor
 from accounts.roles import Role
 from agents.deployments.controller import control_deployments
 from agents.deployments.deployment_changes import begin_deployment, promote_deployment
-from agents.domain.deployment_verdict import Decision, Metric, Verdict
+from agents.domain.deployment_verdict import CandidateVerdict, DeploymentDecision, DeploymentMetric
 from agents.domain.deployments import DeploymentPlan, DeploymentState, PlanStep
 from agents.domain.evaluations import Lane, ResultStatus, RunState
 from agents.evaluations.evaluation_runs import begin_run
@@ -126,7 +126,11 @@ def test_others_see_it_and_do_not_steer_it(role: Role, may_see: bool) -> None:
 
 def test_a_verdict_is_a_sentence_and_a_chart() -> None:
     deployment = begin(S.CANARY)
-    control_deployments(judge=lambda _: Verdict(Decision.HOLD, "Too little traffic to tell.", Metric.FAILED))
+    control_deployments(
+        judge=lambda _: CandidateVerdict(
+            DeploymentDecision.HOLD, "Too little traffic to tell.", DeploymentMetric.FAILED
+        )
+    )
     client = client_of("ada", Role.VIEWER)
     shown = page(client, "deployment_change", deployment.pk)
     assert "Too little traffic to tell." in shown

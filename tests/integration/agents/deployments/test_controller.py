@@ -20,7 +20,7 @@ from agents.deployments.deployment_changes import (
     resume_deployment,
 )
 from agents.deployments.health_checks import evaluate_deployments, find_deployments
-from agents.domain.deployment_verdict import Decision, Measurements, Metric, Verdict
+from agents.domain.deployment_verdict import ArmMeasurements, CandidateVerdict, DeploymentDecision, DeploymentMetric
 from agents.domain.deployments import DeploymentPlan, DeploymentState, PlanStep
 from agents.domain.evaluations import RunState
 from agents.models import Deployment, DeploymentVerdict, EvaluationRun, TestCase, TestSet
@@ -36,9 +36,11 @@ EVENTS = ("deployment.promoted", "deployment.withdrawn")
 PLAN = DeploymentPlan(steps=(PlanStep(5, 60), PlanStep(50, 60)), watch_seconds=60)
 
 
-def says(decision: Decision, metric: Metric | None = None) -> Callable[[Measurements], Verdict]:
+def says(
+    decision: DeploymentDecision, metric: DeploymentMetric | None = None
+) -> Callable[[ArmMeasurements], CandidateVerdict]:
     """A judge that decides the same each time."""
-    return lambda _: Verdict(decision, f"It is {decision}.", metric, {Metric.FAILED: 3.0})
+    return lambda _: CandidateVerdict(decision, f"It is {decision}.", metric, {DeploymentMetric.FAILED: 3.0})
 
 
 def begin(state: DeploymentState = S.CANARY) -> Deployment:
@@ -49,7 +51,9 @@ def begin(state: DeploymentState = S.CANARY) -> Deployment:
     return deployment
 
 
-def look(deployment: Deployment, decision: Decision, metric: Metric | None = None) -> tuple[str, int]:
+def look(
+    deployment: Deployment, decision: DeploymentDecision, metric: DeploymentMetric | None = None
+) -> tuple[str, int]:
     control_deployments(judge=says(decision, metric))
     deployment.refresh_from_db()
     return deployment.state, deployment.step
@@ -65,26 +69,26 @@ def later(deployment: Deployment) -> None:
 
 def test_a_good_one_goes_through_by_itself() -> None:
     deployment = begin(S.VALIDATING)
-    states = [look(deployment, Decision.PROMOTE) for _ in range(5)]
+    states = [look(deployment, DeploymentDecision.PROMOTE) for _ in range(5)]
     assert states == [(S.CANARY, 0), (S.CANARY, 1), (S.LIVE, 1), (S.WATCHING, 1), (S.DONE, 1)]
     agent_now = deployment.agent
     agent_now.refresh_from_db()
     assert (agent_now.live_release, agent_now.deployment) == (deployment.candidate, None)
-    assert look(deployment, Decision.WITHDRAW) == (S.DONE, 1)
+    assert look(deployment, DeploymentDecision.WITHDRAW) == (S.DONE, 1)
 
 
 def test_the_log_says_what_moved_by_itself() -> None:
     deployment = begin()
     with capture_logs() as lines:
-        look(deployment, Decision.PROMOTE)
-        look(deployment, Decision.WITHDRAW, Metric.FAILED)
+        look(deployment, DeploymentDecision.PROMOTE)
+        look(deployment, DeploymentDecision.WITHDRAW, DeploymentMetric.FAILED)
     events = [(line["event"], line["log_level"], line["release"]) for line in lines if line["event"] in EVENTS]
     assert events == [("deployment.promoted", "info", 2), ("deployment.withdrawn", "warning", 2)]
 
 
 def test_a_bad_one_is_withdrawn_with_the_sentence_as_its_reason() -> None:
     deployment = begin()
-    assert look(deployment, Decision.WITHDRAW, Metric.FAILED) == (S.ROLLED_BACK, 0)
+    assert look(deployment, DeploymentDecision.WITHDRAW, DeploymentMetric.FAILED) == (S.ROLLED_BACK, 0)
     assert deployment.reason == "It is withdraw."
     entry = AuditEntry.objects.latest("pk")
     assert (entry.action, entry.actor, entry.detail["by_itself"]) == (
@@ -98,10 +102,10 @@ def test_a_bad_one_is_withdrawn_with_the_sentence_as_its_reason() -> None:
 
 def test_it_is_judged_each_fifteen_seconds_and_each_verdict_is_a_point_of_the_charts() -> None:
     deployment = begin()
-    assert look(deployment, Decision.CONTINUE) == (S.CANARY, 0)
-    assert look(deployment, Decision.WITHDRAW) == (S.CANARY, 0)  # too soon
+    assert look(deployment, DeploymentDecision.CONTINUE) == (S.CANARY, 0)
+    assert look(deployment, DeploymentDecision.WITHDRAW) == (S.CANARY, 0)  # too soon
     later(deployment)
-    assert look(deployment, Decision.HOLD, Metric.DEAR) == (S.CANARY, 0)
+    assert look(deployment, DeploymentDecision.HOLD, DeploymentMetric.DEAR) == (S.CANARY, 0)
     points = DeploymentVerdict.objects.order_by("at").values_list("decision", "metric")
     assert list(points) == [("continue", ""), ("hold", "dear")]
     assert deployment.verdict["sentence"] == "It is hold."
@@ -122,11 +126,11 @@ def test_one_that_dies_between_verdict_and_move_leaves_all_to_the_next_look(monk
     with monkeypatch.context() as patch:
         patch.setattr("agents.deployments.controller.go_back", die)
         with pytest.raises(Killed):
-            control_deployments(judge=says(Decision.WITHDRAW, Metric.FAILED))
+            control_deployments(judge=says(DeploymentDecision.WITHDRAW, DeploymentMetric.FAILED))
     deployment.refresh_from_db()
     assert (deployment.state, deployment.verdict["decision"]) == (S.CANARY, "withdraw")
     later(deployment)
-    assert look(deployment, Decision.WITHDRAW, Metric.FAILED) == (S.ROLLED_BACK, 0)
+    assert look(deployment, DeploymentDecision.WITHDRAW, DeploymentMetric.FAILED) == (S.ROLLED_BACK, 0)
     assert AuditEntry.objects.filter(action="deployment.rolled_back").count() == 1
 
 
@@ -137,14 +141,14 @@ def test_one_that_cannot_be_judged_is_held_and_does_not_block_others() -> None:
     second = begin_deployment(SYSTEM, agent_id=other.pk, release_number=add_release(other).number, plan=PLAN)
     while second.state != S.CANARY:
         second = promote_deployment(SYSTEM, deployment_id=second.pk, expected_version=second.version)
-    assert look(second, Decision.PROMOTE) == (S.CANARY, 1)
+    assert look(second, DeploymentDecision.PROMOTE) == (S.CANARY, 1)
     broken.refresh_from_db()
     assert (broken.state, broken.verdict["decision"]) == (S.CANARY, "hold")
     findings = evaluate_deployments(find_deployments(CheckMeasurements(now())))
     assert any("could not be judged" in finding.message for finding in findings)
     # Not again within 15 seconds.
     before = broken.verdict["at"]
-    control_deployments(judge=says(Decision.CONTINUE))
+    control_deployments(judge=says(DeploymentDecision.CONTINUE))
     broken.refresh_from_db()
     assert broken.verdict["at"] == before
 
@@ -152,9 +156,9 @@ def test_one_that_cannot_be_judged_is_held_and_does_not_block_others() -> None:
 def test_a_move_of_somebody_else_while_it_is_judged_wins() -> None:
     deployment = begin()
 
-    def judge(_: Measurements) -> Verdict:
+    def judge(_: ArmMeasurements) -> CandidateVerdict:
         promote_deployment(SYSTEM, deployment_id=deployment.pk, expected_version=deployment.version)
-        return Verdict(Decision.WITHDRAW, "Of the step before.")
+        return CandidateVerdict(DeploymentDecision.WITHDRAW, "Of the step before.")
 
     assert control_deployments(judge=judge) == 0
     deployment.refresh_from_db()
@@ -165,12 +169,12 @@ def test_a_move_of_somebody_else_while_it_is_judged_wins() -> None:
 def test_one_on_hold_is_still_withdrawn_but_does_not_go_on() -> None:
     deployment = begin()
     hold_deployment(SYSTEM, deployment_id=deployment.pk)
-    assert look(deployment, Decision.PROMOTE) == (S.CANARY, 0)
+    assert look(deployment, DeploymentDecision.PROMOTE) == (S.CANARY, 0)
     later(deployment)
     resume_deployment(SYSTEM, deployment_id=deployment.pk)
-    assert look(deployment, Decision.PROMOTE) == (S.CANARY, 1)
+    assert look(deployment, DeploymentDecision.PROMOTE) == (S.CANARY, 1)
     hold_deployment(SYSTEM, deployment_id=deployment.pk)
-    assert look(deployment, Decision.WITHDRAW) == (S.ROLLED_BACK, 1)
+    assert look(deployment, DeploymentDecision.WITHDRAW) == (S.ROLLED_BACK, 1)
 
 
 def test_without_a_turn_nothing_is_promoted() -> None:
@@ -193,15 +197,15 @@ def test_validation_waits_for_the_test_set_and_a_failing_one_holds() -> None:
     promote_deployment(SYSTEM, deployment_id=deployment.pk, expected_version=deployment.version)
     run = EvaluationRun.objects.get()
     assert (run.paid_by, run.deployment) == (builder, deployment)
-    assert look(deployment, Decision.PROMOTE) == (S.VALIDATING, 0)
+    assert look(deployment, DeploymentDecision.PROMOTE) == (S.VALIDATING, 0)
     report = {"passed": False, "sentence": "1 of 1 entries fails."}
     EvaluationRun.objects.update(state=RunState.DONE, ended_at=Now(), report=report)
     later(deployment)
-    assert look(deployment, Decision.PROMOTE) == (S.VALIDATING, 0)
+    assert look(deployment, DeploymentDecision.PROMOTE) == (S.VALIDATING, 0)
     assert deployment.verdict["sentence"] == "Not ready. test set: 1 of 1 entries fails."
     EvaluationRun.objects.update(report={"passed": True})
     later(deployment)
-    assert look(deployment, Decision.PROMOTE) == (S.CANARY, 0)
+    assert look(deployment, DeploymentDecision.PROMOTE) == (S.CANARY, 0)
 
 
 def test_going_back_stops_its_test_set() -> None:
@@ -219,9 +223,9 @@ def test_going_back_stops_its_test_set() -> None:
 
 def test_old_verdicts_go_and_the_reason_stays() -> None:
     deployment = begin()
-    look(deployment, Decision.CONTINUE)
+    look(deployment, DeploymentDecision.CONTINUE)
     later(deployment)
-    look(deployment, Decision.WITHDRAW)
+    look(deployment, DeploymentDecision.WITHDRAW)
     assert delete_old_verdicts() == 0
     assert DeploymentVerdict.objects.count() == 2
     other = agent("other")

@@ -17,7 +17,7 @@ from accounts.models import User
 from agents.deployments import measurements
 from agents.deployments.deployment_changes import begin_deployment, promote_deployment
 from agents.deployments.measurements import measure, measure_reference
-from agents.domain.deployment_verdict import ArmFigures, Metric
+from agents.domain.deployment_verdict import ArmFigures, DeploymentMetric
 from agents.domain.deployments import DeploymentPlan, DeploymentState, PlanStep, candidate_percent, gets_candidate
 from agents.models import AgentSession, Deployment, Feedback, Handoff, Message, Release, Turn
 from foundation.clock import now
@@ -102,11 +102,11 @@ def test_each_metric_is_what_it_says(deployment: Deployment) -> None:
     assert stable == ArmFigures()
     assert (candidate.users, candidate.turns) == (1, 12)
     assert candidate.bad_turns == {
-        Metric.FAILED: 2,
-        Metric.SLOW: 1,
-        Metric.DEAR: 1,
-        Metric.HANDED_OFF: 1,
-        Metric.RATED_DOWN: 1,
+        DeploymentMetric.FAILED: 2,
+        DeploymentMetric.SLOW: 1,
+        DeploymentMetric.DEAR: 1,
+        DeploymentMetric.HANDED_OFF: 1,
+        DeploymentMetric.RATED_DOWN: 1,
     }
     assert set(candidate.bad_users.values()) == {1}
 
@@ -117,9 +117,9 @@ def test_a_handoff_is_that_of_the_turn_before_it(deployment: Deployment) -> None
     session = first.agent_session
     past_turn(session, ended_at=since(deployment, 100), seconds=3.0)
     Handoff.objects.create(agent_session=session, requested_by="user", requested_at=since(deployment, 50))
-    assert arms(deployment)[0].bad_turns[Metric.HANDED_OFF] == 1
+    assert arms(deployment)[0].bad_turns[DeploymentMetric.HANDED_OFF] == 1
     minutes = measure(deployment, at=now()).minutes
-    assert [minute.candidate_first_bad[Metric.HANDED_OFF] for minute in minutes] == [1, 0]
+    assert [minute.candidate_first_bad[DeploymentMetric.HANDED_OFF] for minute in minutes] == [1, 0]
 
 
 def test_only_sessions_of_people_that_were_opened_in_this_step(deployment: Deployment) -> None:
@@ -168,9 +168,9 @@ def test_minutes_have_the_baselines_turns_and_the_first_ones_of_the_candidates_u
     talk(bob, deployment.baseline, opened=since(deployment, 75), **failed)
     talk(bob, deployment.baseline, opened=since(deployment, 80))
     first, second = measure(deployment, at=now()).minutes
-    assert (first.stable_turns, first.candidate_first, first.candidate_first_bad[Metric.FAILED]) == (0, 1, 1)
-    assert (second.stable_turns, second.stable_bad[Metric.FAILED]) == (2, 1)
-    assert (second.candidate_first, second.candidate_first_bad[Metric.FAILED]) == (1, 0)
+    assert (first.stable_turns, first.candidate_first, first.candidate_first_bad[DeploymentMetric.FAILED]) == (0, 1, 1)
+    assert (second.stable_turns, second.stable_bad[DeploymentMetric.FAILED]) == (2, 1)
+    assert (second.candidate_first, second.candidate_first_bad[DeploymentMetric.FAILED]) == (1, 0)
 
 
 def test_the_plan_says_share_time_and_traffic(deployment: Deployment) -> None:
@@ -205,7 +205,7 @@ def test_too_few_turns_say_nothing_of_slow_and_dear(deployment: Deployment) -> N
     talk(next(candidates), deployment.candidate, opened=since(deployment, 10), first_word=99, cost_usd=Decimal(99))
     talk(next(candidates), deployment.candidate, opened=since(deployment, 10), first_word=99, cost_usd=Decimal(99))
     bad = arms(deployment)[0].bad_turns
-    assert (bad[Metric.SLOW], bad[Metric.DEAR]) == (0, 0)
+    assert (bad[DeploymentMetric.SLOW], bad[DeploymentMetric.DEAR]) == (0, 0)
 
 
 def test_who_was_not_divided_by_the_hash_counts_for_neither(deployment: Deployment) -> None:

@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from agents.admin import turn_actions, turns
+from agents.admin import evaluation_runs, turn_actions, turns
 from agents.api.schema.turns import COMPONENTS
-from agents.domain import budgets, failures
+from agents.domain import budgets, evaluations, failures
 from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES, ErrorClass, parse_error_class
 from agents.domain.serialization import retry_suggested
 from agents.domain.states import StepStatus, TurnStatus
@@ -50,6 +50,8 @@ ELSEWHERE: dict[str, tuple[ModuleType, ...]] = {
     "content_filter": (openai_answer, finish_reasons, openai_refusals, vendors_answer),
     "rate_limit": (openai_refusals,),
     "price_unknown": (budgets,),
+    # A lane of an evaluation has the state of that name.
+    "diverged": (evaluations, evaluation_runs),
 }
 
 
@@ -81,7 +83,7 @@ def test_a_model_raises_every_class_that_may_be_recovered_from_and_no_other() ->
 
 
 def test_only_what_operators_and_users_wanted_alarms_nobody() -> None:
-    assert set(SILENT_CLASSES) == {"set_aside", "cancelled"}
+    assert set(SILENT_CLASSES) == {"set_aside", "cancelled", "diverged"}
 
 
 def test_the_console_and_the_schema_offer_what_there_is() -> None:
