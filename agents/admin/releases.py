@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.urls import reverse
 
 from agents.admin.publishing import roll_back_page
 from agents.admin.ratings import rating_summary
@@ -51,7 +50,7 @@ class ReleaseAdmin(ReadOnlyAdmin):
     list_select_related = ("agent__live_release", "published_by")
     list_filter = ("agent",)
     search_help_text = "The id of a release."
-    actions_detail = ("deploy", "roll_back")
+    actions_detail = ("roll_back",)
 
     def get_fields(self, request: HttpRequest, obj: Release | None = None) -> Any:
         unreadable = obj is not None and isinstance(read_configuration(obj), UnreadableConfiguration)
@@ -69,14 +68,6 @@ class ReleaseAdmin(ReadOnlyAdmin):
 
     def has_publish_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(PUBLISH_AGENT)
-
-    @action(description="Deploy step by step", permissions=["publish"], url_path="deploy", icon="rocket_launch")
-    def deploy(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        release = self.get_object(request, object_id)
-        if release is None:
-            return self.redirect_missing(request, object_id)
-        address = reverse("admin:agents_deployment_begin", args=[release.agent_id])
-        return HttpResponseRedirect(f"{address}?release={release.number}")
 
     @action(description="Roll back to this", permissions=["publish"], url_path="roll-back", icon="undo")
     def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:

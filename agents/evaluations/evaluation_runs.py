@@ -1,4 +1,4 @@
-"""Runs of releases against test sets: begin, stop, repeat. Runners work on them (`agents.evaluations.evaluation_work`)."""
+"""Runs of releases against test sets: begin, stop, repeat. `agents.evaluations.evaluation_work` does the rest."""
 
 from __future__ import annotations
 

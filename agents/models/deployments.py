@@ -89,8 +89,8 @@ class Deployment(models.Model):
 
 class DeploymentVerdict(models.Model):
     """What was found at one moment of a deployment: a point of its charts. `decision` is a
-    `agents.domain.deployment_verdict.Decision`; `figures` has, for each arm, users, turns and, by metric, the users
-    that met it."""
+    `agents.domain.deployment_verdict.DeploymentDecision`; `figures` has, for each arm, users, turns and, by metric,
+    the users that met it."""
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="verdicts", db_index=False)
     at = models.DateTimeField(db_default=Now())

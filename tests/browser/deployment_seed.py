@@ -123,8 +123,8 @@ def _evaluate(agent: Agent, baseline: Release, candidate: Release) -> Evaluation
     report = {
         "passed": False, "worse": 1, "noise": 0.0, "differs_beyond_noise": False,
         "lanes": {"candidate": {"diverged": 0}},
-        "sentence": "Failed: 1 of 3 entries is worse on release 2 than on release 1. 1 answers differ from the recorded "
-        "ones; 0 do so when release 1 answers again.",
+        "sentence": "Failed: 1 of 3 entries is worse on release 2 than on release 1. 1 answers differ from the "
+        "recorded ones; 0 do so when release 1 answers again.",
     }  # fmt: skip
     EvaluationRun.objects.filter(pk=run.pk).update(
         state=RunState.DONE, ended_at=now(), report=report, cost_usd=Decimal("0.012")

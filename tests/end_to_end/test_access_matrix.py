@@ -75,6 +75,11 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/jsi18n/": CONSOLE,
     # For builders, while there is such a deployment: see `agents/admin/test_trials.py`.
     "/admin/agents/agent/candidates/<uuid:object_id>/talk/": NOBODY,
+    # Of a row that is not there, nobody sees any: see `agents/admin/test_deployments.py`.
+    "/admin/agents/deployment/begin/<uuid:agent_id>/": NOBODY,
+    "/admin/agents/evaluationrun/<uuid:object_id>/entries/<uuid:case_id>/": NOBODY,
+    "/admin/agents/testset/entries/<uuid:case_id>/": NOBODY,
+    "/admin/agents/testset/entries/<uuid:case_id>/remove/": NOBODY,
     "/admin/login/": EVERYBODY,
     "/admin/logout/": NOBODY,
     "/admin/password_change/": NOBODY,
@@ -103,10 +108,10 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.budgetreservation": {"see": CONSOLE},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
     "agents.deployment": {
-        "see": CONSOLE, "begin": BUILDERS, "promote": BUILDERS, "hold": BUILDERS, "resume": BUILDERS, "back": BUILDERS,
+        "see": CONSOLE, "promote": BUILDERS, "hold": BUILDERS, "resume": BUILDERS, "back": BUILDERS,
         "test": BUILDERS,
     },
-    "agents.evaluationrun": {"see": CONSOLE, "stop": BUILDERS, "repeat": BUILDERS, "entries": BUILDERS},
+    "agents.evaluationrun": {"see": CONSOLE, "stop": BUILDERS, "repeat": BUILDERS},
     "agents.event": {"see": CONSOLE},
     "agents.feedback": {"see": CONSOLE},
     "agents.handoff": {
@@ -117,14 +122,14 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     },
     "accounts.outgoingemail": {"see": OWNER},
     "agents.modelprice": {"see": CONSOLE, "add": OWNER, "remove": OWNER},
-    "agents.release": {"see": CONSOLE, "roll-back": BUILDERS, "deploy": BUILDERS},
+    "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.routehealth": {
         "see": CONSOLE, "force-open": OPERATORS, "force-closed": OPERATORS, "release": OPERATORS,
     },
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE, "sent": CONSOLE},
     "agents.testset": {
-        "see": CONSOLE, "add": BUILDERS, "run": BUILDERS, "delete-set": BUILDERS, "entries": CONSOLE,
+        "see": CONSOLE, "add": BUILDERS, "run": BUILDERS, "delete-set": BUILDERS,
     },
     "agents.turn": {"see": CONSOLE, "export": OPERATORS, "trace": CONSOLE},
     "agents.turnschedule": {"see": CONSOLE, "hold": OPERATORS, "release": OPERATORS},

@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group
 
 from accounts.actor import Actor
 from accounts.models import OutgoingEmail, User
+from agents.domain.deployments import DEFAULT_PLAN
 from agents.models import (
     Agent,
     AgentSession,
@@ -19,15 +20,19 @@ from agents.models import (
     BudgetDifference,
     BudgetReservation,
     BulkAction,
+    Deployment,
+    EvaluationRun,
     Event,
     Feedback,
     Handoff,
     HandoffNote,
     Message,
     ModelPrice,
+    Release,
     RouteHealth,
     Runner,
     Step,
+    TestSet,
     Turn,
     TurnSchedule,
 )
@@ -145,6 +150,18 @@ def book_a_call(user: User) -> BudgetReservation:
     return row
 
 
+def deploy(agent: Agent, user: User) -> None:
+    """A deployment of a further release of the agent, in canary, and a run of that release against a test set."""
+    live = agent.live_release
+    assert live
+    candidate = Release.objects.create(agent=agent, number=2, configuration=live.configuration)
+    Deployment.objects.create(agent=agent, candidate=candidate, baseline=live, state="canary", plan=DEFAULT_PLAN.dump())
+    tests = TestSet.objects.create(agent=agent, name="Refunds")
+    EvaluationRun.objects.create(
+        agent=agent, test_set=tests, baseline=live, candidate=candidate, max_cost_usd=1, paid_by=user
+    )
+
+
 def one_row_of_everything(user: User) -> None:
     """A session with a turn, a key, and one row of everything else that the console shows."""
     key_of(user)
@@ -154,6 +171,7 @@ def one_row_of_everything(user: User) -> None:
     AgentSession.objects.filter(pk=session.pk).update(open_turns=1, next_seq=2, next_ordinal=2)
     want_a_person(session)
     book_a_call(user)
+    deploy(Agent.objects.get(), user)
     q2_sync.sync_schedules()
     JobRun.objects.create(job="test", asked_by="test")
     runner = Runner.objects.create(host="host", pid=1, capacity=1)

@@ -22,7 +22,8 @@ _SHARED_MODULES = {
         "agents alert_rules alerts api_keys approvals audit budgets bulk_actions channels deployments evaluation_runs "
         "evaluations events feedback groups "
         "handoffs me memories messages prices "
-        "notifications recommendations rollups routes runners sessions silences steps test_sets turn_schedules turns users "
+        "notifications recommendations rollups routes runners sessions silences steps test_sets turn_schedules turns "
+        "users "
         "utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",

@@ -55,7 +55,7 @@ from monitoring.models import (
     TraceSettings,
 )
 from scheduling.models import JobRun, Schedule
-from tests.support.console_pages import book_a_call, rate, session_with_a_turn, want_a_person
+from tests.support.console_pages import book_a_call, deploy, rate, session_with_a_turn, want_a_person
 from tests.support.consoles import changelist_of, client_of, list_of, page_of
 from tests.support.people import OFFLINE, agent, person
 
@@ -85,6 +85,7 @@ def fill(rows: int) -> None:
         session = session_with_a_turn(user, one)
         rate(session)
         want_a_person(session)
+        deploy(one, user)
         record_audit(Actor.system("tests"), "agent.created", target=one)
     TurnSchedule.objects.bulk_create(
         TurnSchedule(user=user, agent=one, text="Hi", cron="0 8 * * *", time_zone="UTC")
