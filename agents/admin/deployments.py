@@ -180,6 +180,9 @@ class DeploymentAdmin(ReadOnlyAdmin):
         """Move it on."""
         deployment = self._require(request, object_id)
         state = DeploymentState(deployment.state)
+        if state in ENDED_DEPLOYMENTS:
+            messages.info(request, "This deployment has ended.")
+            return HttpResponseRedirect(row_url(deployment))
         problems = find_problems(deployment) if state is S.VALIDATING else []
         needs_reason = bool(problems) and may_override(user_actor(request.user))
         form = (ReasonForm if needs_reason else VersionForm)(
