@@ -17,7 +17,7 @@ from agents.domain.evaluations import Lane, ResultStatus, RunState
 from agents.domain.message_parts import plain_text
 from agents.domain.word_diff import diff_words
 from agents.evaluations.evaluation_runs import repeat_run, stop_run
-from agents.models import EvaluationResult, EvaluationRun, TestCase
+from agents.models import EvaluationResult, EvaluationRun
 from agents.permissions.role_permissions import CHANGE_TEST_SET
 from agents.permissions.transcripts import can_read_transcript
 from console.admin import ReadOnlyAdmin
@@ -50,7 +50,7 @@ class EvaluationRunAdmin(ReadOnlyAdmin):
 
     query_budget = 8
 
-    list_display = ("begun", "display_set", "releases", "display_state", "result", "display_cost")
+    list_display = ("created", "display_set", "releases", "display_state", "result", "display_cost")
     list_select_related = ("test_set", "candidate", "baseline", "agent")
     list_filter = ("agent", "state", "test_set")
     ordering = ("-created_at", "-id")
@@ -58,7 +58,7 @@ class EvaluationRunAdmin(ReadOnlyAdmin):
     search_help_text = "The id of a run."
 
     @admin.display(description="begun (UTC)")
-    def begun(self, run: EvaluationRun) -> str:
+    def created(self, run: EvaluationRun) -> str:
         return format_moment(run.created_at)
 
     @admin.display(description="test set")
@@ -123,8 +123,11 @@ class EvaluationRunAdmin(ReadOnlyAdmin):
     def entry(self, request: HttpRequest, object_id: UUID, case_id: UUID) -> HttpResponse:
         """One entry: recorded, stable again, candidate, side by side."""
         run = self.get_object(request, str(object_id))
-        case = TestCase.objects.filter(pk=case_id).first()
-        if run is None or case is None or not self.has_view_permission(request, run):
+        if run is None or not self.has_view_permission(request, run):
+            raise Http404
+        # Of this run's set: who may read this agent's conversations may not read those of others.
+        case = run.test_set.cases.filter(pk=case_id).first()
+        if case is None:
             raise Http404
         if not can_read_transcript(request.user, run.agent):
             raise PermissionDenied

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
@@ -207,6 +208,33 @@ def test_words_are_for_those_who_may_read_them() -> None:
     viewer.post(reverse("admin:agents_testcase_change", args=[case.pk]), {"rubric": "x"})
     case.refresh_from_db()
     assert case.rubric == ""
+
+
+def test_the_words_of_an_agent_for_some_are_for_these_only() -> None:
+    """Whoever may read the entries of one agent reads those of no other by its id."""
+    turn = recorded_turn()
+    bea = client_of("bea", Role.BUILDER)
+    bea.post(
+        reverse("admin:agents_turn_changelist"),
+        {"action": "add_to_test_set", "_selected_action": [str(turn.pk)], "confirm": "yes", "new_name": "Sums"},
+    )
+    case = TestCase.objects.get()
+    other = agent("other")
+    tests = TestSet.objects.create(agent=other, name="Else")
+    TestCase.objects.create(test_set=tests, position=1, question=[])
+    live = other.live_release
+    assert live
+    run = begin_run(SYSTEM, test_set_id=tests.pk, candidate=live, baseline=live, paid_by=person("bob").pk)
+    case.test_set.agent.groups.set([Group.objects.create(name="secret")])
+    assert "What is 6*7?" not in page(bea, "testset_change", case.test_set_id)
+    for view, arguments, status in (
+        ("testcase_change", [case.pk], 403),
+        ("testcase_remove", [case.pk], 403),
+        ("evaluationrun_entry", [run.pk, case.pk], 404),
+    ):
+        answered = bea.get(reverse(f"admin:agents_{view}", args=arguments))
+        assert answered.status_code == status, view
+        assert "What is 6*7?" not in answered.content.decode()
 
 
 # --- evaluations ------------------------------------------------------------------------------------------------------
