@@ -28,6 +28,7 @@ from agents.journal.locked_writes import lock_session, lock_turn, stop_locked
 from agents.models import EvaluationResult, EvaluationRun, Message, Step, TestCase, TestSet, Turn
 from agents.releases.validation import writing_tools
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
+from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import BandstandError
 
 log = structlog.get_logger(__name__)
@@ -44,9 +45,21 @@ def work_on_evaluations() -> int:
     with try_advisory_lock(AdvisoryLock.WORK_ON_EVALUATIONS) as acquired:
         if acquired:
             for run in EvaluationRun.objects.select_related("test_set").filter(state=RunState.RUNNING).order_by("pk"):
-                done += _work_on(run)
+                done += _try_one(run)
             done += _stop_abandoned()
     return done
+
+
+def _try_one(run: EvaluationRun) -> int:
+    try:
+        return _work_on(run)
+    except DATABASE_FAULTS:
+        raise
+    except Exception:
+        # One that cannot go on must not stop the others.
+        log.exception("evaluation.failed", run=str(run.pk))
+        _end(run, RunState.FAILED, reason="It cannot go on: the log of the runners says why.")
+        return 0
 
 
 def _work_on(run: EvaluationRun) -> int:

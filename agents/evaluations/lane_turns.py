@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
+from typing import Final
 
 from django.db import transaction
 
@@ -13,7 +15,11 @@ from agents.domain.states import TURN_DEADLINE, Priority
 from agents.journal.admission import NewTurn, admit
 from agents.journal.recorded_history import write_history
 from agents.models import AgentSession, EvaluationResult, EvaluationRun
+from foundation.clock import now
 from foundation.ids import new_id
+
+# A conversation is copied into each lane; answers and checks are in the results, and nothing else is read of it later.
+_LIFE: Final = timedelta(days=7)
 
 
 @transaction.atomic
@@ -33,6 +39,7 @@ def begin_lane(run: EvaluationRun, result: EvaluationResult) -> bool:
         release_id=run.candidate_id if result.lane == Lane.CANDIDATE else run.baseline_id,
         purpose=SessionPurpose.EVALUATION,
         listed=False,
+        expires_at=now() + _LIFE,
     )
     recording = Recording.parse(case.recording)
     # A summary is sent only where something precedes the history.

@@ -40,7 +40,8 @@ class ReleaseWork:
         self._services = services
         self._start = start
         self._loop = asyncio.get_running_loop()
-        self._judging = 0
+        # Their results by id, since a thread adds to them what the loop takes out.
+        self._judging: set[int] = set()
 
     def do_pass(self) -> None:
         """One pass; whatever it is, one process at a time does it. Raises database errors."""
@@ -51,8 +52,8 @@ class ReleaseWork:
             control_deployments()
         if has_evaluations:
             work_on_evaluations()
-            for key in take_unjudged(JUDGEMENTS - self._judging):
-                self._judging += 1
+            for key in take_unjudged(JUDGEMENTS - len(self._judging)):
+                self._judging.add(key)
                 self._loop.call_soon_threadsafe(self._start, self._judge(key), f"judge {key}")
 
     async def _judge(self, key: int) -> None:
@@ -61,4 +62,4 @@ class ReleaseWork:
         except DATABASE_FAULTS as error:
             log.warning("judgement.not_stored", result=key, error=str(error)[:200])
         finally:
-            self._judging -= 1
+            self._judging.discard(key)

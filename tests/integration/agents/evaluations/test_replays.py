@@ -16,7 +16,7 @@ import pytest
 from agents.domain.evaluations import RunState
 from agents.domain.recordings import Recording
 from agents.evaluations.evaluation_runs import stop_run
-from agents.models import AgentSession, EvaluationResult, Event, Step, TestCase, Turn
+from agents.models import AgentSession, EvaluationResult, EvaluationRun, Event, Step, TestCase, Turn
 from foundation.db_threads import in_db_thread
 from memory.models import Memory
 from tests.provider import Provider
@@ -115,6 +115,8 @@ async def test_their_sessions_are_nobodys_chats_and_remember_nothing(provider: P
         await run_ended(run)
     sessions = await in_db_thread(lambda: list(AgentSession.objects.filter(purpose="evaluation")))
     assert [(session.listed, session.user_id) for session in sessions] == [(False, ada.pk)] * 2
+    # They have the words of others: those do not outlive their entry by long.
+    assert all(session.expires_at is not None for session in sessions)
     assert await in_db_thread(Memory.objects.count) == before
 
 
@@ -248,6 +250,23 @@ async def test_a_run_that_is_stopped_cancels_its_open_turns(provider: Provider, 
         )
         await until_true(lambda: not EvaluationResult.objects.filter(status="running").exists(), "settled lanes")
     assert (await run_ended(run)).state == RunState.STOPPED
+
+
+async def test_a_run_that_cannot_go_on_ends_and_does_not_stop_the_others(provider: Provider, tmp_path: Path) -> None:  # noqa: F811
+    demo, ada, tests, _ = await recorded(provider, tmp_path, "Hi", **PLAIN)
+    broken = await in_db_thread(begin, tests, ada, demo.live_release)
+    # What no version of the product writes.
+    await in_db_thread(TestCase.objects.update, history=5)
+    broken = await _after_work(provider, tmp_path, broken)
+    assert (broken.state, broken.reason) == (RunState.FAILED, "It cannot go on: the log of the runners says why.")
+    await in_db_thread(TestCase.objects.update, history=[])
+    good = await in_db_thread(begin, tests, ada, demo.live_release)
+    assert (await _after_work(provider, tmp_path, good)).state == RunState.DONE
+
+
+async def _after_work(provider: Provider, folder: Path, run: EvaluationRun) -> EvaluationRun:  # noqa: F811
+    async with working(provider, folder):
+        return await run_ended(run)
 
 
 def test_a_recording_is_read_as_it_was_written() -> None:
