@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from agents.domain.deployment_verdict import DeploymentMetric
@@ -13,7 +13,9 @@ from console.formatting import format_percent
 
 # The points of a chart. Verdicts come each 15 seconds; of a longer time each bucket shows its last one.
 _POINTS: Final = 60
-_LEAST_BUCKET: Final = timedelta(seconds=15)
+# Eight hours of them; a step may last for a week.
+_MOST_VERDICTS: Final = 2_000
+_LEAST_BUCKET_SECONDS: Final = 15
 _TITLES: Final = {
     DeploymentMetric.FAILED: "Users who met a failed answer",
     DeploymentMetric.SLOW: "Users who met a slow answer",
@@ -24,10 +26,14 @@ _TITLES: Final = {
 
 
 def deployment_charts(deployment: Deployment) -> list[Chart]:
-    """A chart for each metric that a user of either arm has met, and at least that of failures; none before canary."""
-    verdicts = list(deployment.verdicts.order_by("at"))
-    if not verdicts:
+    """A chart of the newest step for each metric that a user of either arm has met, and at least that of failures; none
+    before canary."""
+    latest_one = deployment.verdicts.order_by("-at").first()
+    if latest_one is None:
         return []
+    # Figures begin anew with each step.
+    same_step = deployment.verdicts.filter(state=latest_one.state, step=latest_one.step)
+    verdicts = list(same_step.order_by("-at")[:_MOST_VERDICTS])[::-1]
     axis, buckets = _axis(verdicts)
     charts = []
     for metric in DeploymentMetric:
@@ -56,13 +62,13 @@ def deployment_charts(deployment: Deployment) -> list[Chart]:
 
 def _axis(verdicts: Sequence[DeploymentVerdict]) -> tuple[Axis, list[DeploymentVerdict | None]]:
     begin, end = verdicts[0].at, verdicts[-1].at
-    bucket = max(_LEAST_BUCKET, _whole_seconds((end - begin) / _POINTS))
+    bucket = _round_span((end - begin) / _POINTS, seconds=_LEAST_BUCKET_SECONDS)
     count = int((end - begin) / bucket) + 1
-    starts = [_whole(begin) + bucket * number for number in range(count)]
+    starts = [begin.replace(microsecond=0) + bucket * number for number in range(count)]
     rows: list[DeploymentVerdict | None] = [None] * count
     for verdict in verdicts:
         rows[min(count - 1, int((verdict.at - begin) / bucket))] = verdict
-    marked = max(timedelta(minutes=1), _whole_minutes(bucket * count / 4))
+    marked = _round_span(bucket * count / 4, seconds=60)
     return Axis(starts, bucket, marked, "%H:%M"), rows
 
 
@@ -81,13 +87,5 @@ def _latest(verdict: DeploymentVerdict, arm: str, metric: DeploymentMetric) -> s
     return f"{figures.get('bad_users', {}).get(metric.value, 0):,} of {figures.get('users', 0):,}"
 
 
-def _whole(at: datetime) -> datetime:
-    return at.replace(microsecond=0)
-
-
-def _whole_seconds(span: timedelta) -> timedelta:
-    return timedelta(seconds=max(1, round(span.total_seconds() / 15) * 15))
-
-
-def _whole_minutes(span: timedelta) -> timedelta:
-    return timedelta(minutes=max(1, round(span.total_seconds() / 60)))
+def _round_span(span: timedelta, *, seconds: int) -> timedelta:
+    return timedelta(seconds=seconds * max(1, round(span.total_seconds() / seconds)))

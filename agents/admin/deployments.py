@@ -72,7 +72,7 @@ class DeploymentAdmin(ReadOnlyAdmin):
 
     query_budget = 8
 
-    list_display = ("display_name", "display_state", "why", "begun", "display_duration")
+    list_display = ("display_name", "display_state", "why", "created", "display_duration")
     list_display_links = ("display_name",)
     list_select_related = ("agent", "candidate", "baseline")
     list_filter = ("agent", "state")
@@ -93,7 +93,7 @@ class DeploymentAdmin(ReadOnlyAdmin):
         return deployment.reason or str(deployment.verdict.get("sentence", "")) or NOTHING
 
     @admin.display(description="begun (UTC)")
-    def begun(self, deployment: Deployment) -> str:
+    def created(self, deployment: Deployment) -> str:
         return format_moment(deployment.created_at)
 
     @admin.display(description="duration")

@@ -34,14 +34,19 @@ S = DeploymentState
 INTERVAL_SECONDS: Final = 15
 ACTOR: Final = Actor.system("deployments")
 _BY_ITSELF: Final = (S.VALIDATING, S.CANARY, S.LIVE, S.WATCHING)
-# A verdict that is younger than this is not repeated; in JSON, so that waiting needs no column of its own.
-_DUE: Final = f"""
+# A verdict that is younger than the interval is not repeated. One that is live goes on at once.
+_DUE: Final = """
 SELECT id, clock_timestamp() FROM agents_deployment
-WHERE state IN ('validating', 'canary', 'live', 'watching')
-  AND (state = 'live' OR NOT verdict ? 'at'
-       OR (verdict ->> 'at')::timestamptz <= clock_timestamp() - interval '{INTERVAL_SECONDS} seconds')
+WHERE state = ANY(%(states)s)
+  AND (state = %(live)s OR NOT verdict ? 'at'
+       OR (verdict ->> 'at')::timestamptz <= clock_timestamp() - %(seconds)s * interval '1 second')
 ORDER BY id
-"""  # noqa: S608 - a constant
+"""
+_DUE_PARAMS: Final = {
+    "states": [state.value for state in _BY_ITSELF],
+    "live": S.LIVE.value,
+    "seconds": INTERVAL_SECONDS,
+}
 
 Judge = Callable[[ArmMeasurements], CandidateVerdict]
 
@@ -49,7 +54,7 @@ Judge = Callable[[ArmMeasurements], CandidateVerdict]
 def control_deployments(*, judge: Judge = deployment_verdict.judge) -> int:
     """Judge what is due and act on it; returns how many deployments were moved. Nothing while another process does."""
     with try_advisory_lock(AdvisoryLock.JUDGE_DEPLOYMENTS) as acquired:
-        return sum(_try_one(key, at, judge) for key, at in fetch(_DUE, {})) if acquired else 0
+        return sum(_try_one(key, at, judge) for key, at in fetch(_DUE, _DUE_PARAMS)) if acquired else 0
 
 
 def _try_one(deployment_id: UUID, at: datetime, judge: Judge) -> bool:
