@@ -33,8 +33,10 @@ _DETAILS: Final[Mapping[str, type]] = {
     "description": str,
     "capabilities": list,
     "when_busy": str,
+    "moves_sessions": bool,
     "groups": list,
 }
+_EXPECTED: Final[Mapping[type, str]] = {str: "Text", list: "A list", bool: "true or false"}
 _KEYS: Final = ("format", *_DETAILS, "configuration")
 
 
@@ -63,6 +65,7 @@ def dump_agent(agent: Agent, source: Configuration, *, as_json: bool = False) ->
         "description": agent.description,
         "capabilities": list(agent.capabilities),
         "when_busy": agent.when_busy,
+        "moves_sessions": agent.moves_sessions,
         "groups": sorted(agent.groups.values_list("name", flat=True)),
         # Parsed first, so that what a release of an older schema says is written as of today.
         "configuration": AgentConfiguration.parse(source.configuration).dump(),
@@ -115,7 +118,7 @@ def _load(raw: bytes) -> dict[str, Any]:
 def _check_detail(name: str, value: Any) -> Any:
     kind: Any = _DETAILS[name]
     if not isinstance(value, kind):
-        raise InvalidInput("Text is expected." if kind is str else "A list is expected.", pointer=f"/{name}")
+        raise InvalidInput(f"{_EXPECTED[kind]} is expected.", pointer=f"/{name}")
     if isinstance(value, list) and not all(isinstance(word, str) for word in value):
         raise InvalidInput("A list of texts is expected.", pointer=f"/{name}")
     return value

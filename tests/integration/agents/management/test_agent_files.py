@@ -33,6 +33,7 @@ def agent() -> Agent:
         "description": "Helps.",
         "capabilities": ["b", "a"],
         "when_busy": "reject",
+        "moves_sessions": True,
     }
     agent = create_agent(SYSTEM, details=details, groups=[group], model_chain=["offline:"])
     configuration = AgentConfiguration(
@@ -72,7 +73,7 @@ def test_what_is_exported_is_imported_as_it_was(agent: Agent, tmp_path: Path, fl
     assert _import(str(path)) == "helper: created\n"
     agent = Agent.objects.get(slug="helper")
     assert AgentDraft.objects.get(agent=agent).configuration == stored
-    assert (agent.capabilities, agent.when_busy) == (["b", "a"], "reject")
+    assert (agent.capabilities, agent.when_busy, agent.moves_sessions) == (["b", "a"], "reject", True)
     assert [group.name for group in agent.groups.all()] == ["sales"]
     assert agent.live_release is None  # nothing is published
     assert _export("helper", *flags) == text
@@ -139,6 +140,7 @@ GOOD = {"format": "bandstand-agent/1", "slug": "x", "name": "X", "configuration"
         ({**GOOD, "name": ""}, "/name"),
         ({**GOOD, "when_busy": "never"}, "/when_busy"),
         ({**GOOD, "groups": [1]}, "/groups"),
+        ({**GOOD, "moves_sessions": 1}, "/moves_sessions"),
         ({**GOOD, "configuration": {"schema": 1, "colour": "red"}}, "/colour"),
     ],
 )
