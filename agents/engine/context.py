@@ -63,8 +63,6 @@ class TurnContext:
         return self.history[-1].message_id
 
 
-# No more of a history is read: the largest windows have a million tokens, of three to five bytes.
-HISTORY_BYTES = 4 * 1024 * 1024
 # Tools that fill the working memory, which belongs to the task of a prompt.
 _WORKING_TOOLS = frozenset({"add_task", "finish_task", "note"})
 # The first claim of a turn writes this intent.
@@ -119,7 +117,7 @@ def read_history(
     """The messages of the way back from a turn's question that are read, those of them that a model may read, oldest
     first, the options of the client that asked, and whether more was before. Of a turn they are the same whenever they
     are read."""
-    params = {"turn": turn_id, "messages": policy.history_messages, "bytes": HISTORY_BYTES}
+    params = {"turn": turn_id, "messages": policy.history_messages, "bytes": sql.HISTORY_BYTES}
     rows = fetch(sql.HISTORY, params, on=on)
     # A client's instructions are read with the turn that they were sent for.
     read: Sequence[Item] = [

@@ -19,9 +19,6 @@ from foundation.errors import Conflict, NotFound
 from memory.recall import is_trusted, memory_text, reread_memories
 from memory.working_memory import read_items
 
-# As the engine reads a history.
-_HISTORY_BYTES = 4 * 1024 * 1024
-
 
 def record_turn(turn_id: UUID) -> RecordedTurn:
     """The recorded turn. What its model was sent and was erased since is missing, and is named. Raises `NotFound`,
@@ -64,7 +61,7 @@ def _first_request(steps: Sequence[Step]) -> Mapping[str, Any]:
 
 def _read_history(turn: Turn, sent: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[Any]]:
     policy = AgentConfiguration.parse(turn.release.configuration).context_policy
-    params = {"turn": turn.pk, "messages": policy.history_messages, "bytes": _HISTORY_BYTES}
+    params = {"turn": turn.pk, "messages": policy.history_messages, "bytes": sql.HISTORY_BYTES}
     rows = [row for row in fetch(sql.HISTORY, params) if row[1] != Message.Author.SYSTEM]
     first = sent.get("first", 0)
     messages = [

@@ -492,6 +492,9 @@ RETURNING id, epoch
 CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status IN ('cancelling', 'cancelled')"
 
 # --- context ----------------------------------------------------------------------------------------------------------
+# No more of a history is read: the largest windows have a million tokens, of three to five bytes.
+HISTORY_BYTES = 4 * 1024 * 1024
+
 # The way back from a turn's message to the root, bounded: its cost does not grow with the conversation. A message that
 # was queued behind a running turn hangs on that turn's question, so each question brings its answer along. Everything
 # is carried through the recursion: looking it up again afterwards doubled the cost of a long conversation. `bytes`

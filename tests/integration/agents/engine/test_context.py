@@ -11,7 +11,7 @@ from agents.domain.configuration import ContextPolicy, TurnLimits
 from agents.domain.message_parts import plain_text
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
-from agents.engine.context import HISTORY_BYTES, TurnContext, load_context
+from agents.engine.context import TurnContext, load_context
 from agents.journal import fenced_writes, sql
 from agents.journal.fenced_writes import StepOutcome
 from agents.journal.listen_connection import open_listen_connection
@@ -58,10 +58,10 @@ def turn(ada: Conversation, question: str, reply: str) -> None:
 def test_no_more_of_a_long_past_is_read_than_any_window_holds() -> None:
     ada = conversation()
     for n in range(4):
-        turn(ada, str(n), "x" * (HISTORY_BYTES // 2 - 500))
+        turn(ada, str(n), "x" * (sql.HISTORY_BYTES // 2 - 500))
     ada.ask("Now?")
     work = claimed()
-    rows = fetch(sql.HISTORY, {"turn": work.turn_id, "messages": 30, "bytes": HISTORY_BYTES})
+    rows = fetch(sql.HISTORY, {"turn": work.turn_id, "messages": 30, "bytes": sql.HISTORY_BYTES})
     assert len(rows) == 6, "the question, and what is read until there is more than enough"
     assert [text for _, text in seen(load_context(work))][-1] == "Now?"
 
