@@ -63,9 +63,11 @@ FROM (
 _METRICS: Final = tuple(DeploymentMetric)
 _FACTS: Final[Mapping[DeploymentMetric, str]] = {
     DeploymentMetric.FAILED: "t.status IN ('failed', 'expired') AND t.error_class <> ALL(%(silent)s)",
-    # A turn that was over by then had its first word before: its steps need not be read.
-    DeploymentMetric.SLOW: f"""CASE WHEN date_part('epoch', t.finished_at - t.queued_at) > %(slow)s::float8
-        THEN coalesce(date_part('epoch', ({_FIRST_WORD}) - t.queued_at) > %(slow)s::float8, false) ELSE false END""",
+    # A turn that was over by then had its first word before: its steps need not be read. One that had none until it
+    # ended, or has none yet, is slow: once that is so it stays so.
+    DeploymentMetric.SLOW: f"""CASE WHEN date_part('epoch', t.seen_at - t.queued_at) >= %(slow)s::float8
+        THEN date_part('epoch', coalesce(({_FIRST_WORD}), t.seen_at) - t.queued_at) >= %(slow)s::float8
+        ELSE false END""",
     DeploymentMetric.DEAR: "coalesce(t.cost_usd > %(dear)s::float8::numeric, false)",
     DeploymentMetric.HANDED_OFF: """EXISTS (
         SELECT FROM agents_handoff h
@@ -86,10 +88,12 @@ _DIGEST: Final = """
     ::bit(64)::bigint
 """
 _BUCKET: Final = f"mod(mod(digest, {BUCKETS}) + CASE WHEN digest < 0 THEN {BUCKETS + 1616} ELSE 0 END, {BUCKETS})"
-# One row: the figures of each arm, those of each minute, and by arm, one of how many users is in the sample. Only
-# sessions of people that were opened on one of both releases since the step began, and only of users who have them on
-# the one that their hash says: who has copied or moved sessions on the other was not divided by it. The sample is by a
-# hash of its own, so it leaves arms as they are, and each smaller one is a part of the larger.
+# One row: the figures of each arm, those of each minute, and by arm, one of how many users is in the sample. What has
+# ended counts, and what waits for its first word for longer than is slow: a release whose models do not answer would
+# otherwise be one without traffic. Only sessions of people that were opened on one of both releases since the step
+# began, and only of users who have them on the one that their hash says: who has copied or moved sessions on the other
+# was not divided by it. The sample is by a hash of its own, so it leaves arms as they are, and each smaller one is a
+# part of the larger.
 _MEASURE: Final = f"""
 WITH opened AS MATERIALIZED (
     SELECT s.id, s.user_id, s.release_id = %(candidate)s AS is_candidate
@@ -117,14 +121,16 @@ WITH opened AS MATERIALIZED (
     SELECT s.user_id, s.is_candidate, t.*
     FROM sessions s CROSS JOIN LATERAL (
         SELECT t.id, t.agent_session_id, t.release_id, t.queued_at, t.finished_at, t.status, t.error_class, t.cost_usd,
-               t.epoch, lead(t.queued_at) OVER (ORDER BY t.ordinal) AS next_queued_at
+               t.epoch, lead(t.queued_at) OVER (ORDER BY t.ordinal) AS next_queued_at,
+               coalesce(t.finished_at, CASE WHEN t.status IN ('queued', 'retry_wait')
+                                            THEN t.queued_at + %(slow)s * interval '1 second' END) AS seen_at
         FROM agents_turn t WHERE t.agent_session_id = s.id ORDER BY t.ordinal LIMIT %(session_turns)s
     ) t
     WHERE t.release_id = CASE WHEN s.is_candidate THEN %(candidate)s ELSE %(baseline)s END
 ), facts AS MATERIALIZED (
-    SELECT t.user_id, t.is_candidate, t.finished_at, {", ".join(f"{fact} AS {m.value}" for m, fact in _FACTS.items())},
-           row_number() OVER (PARTITION BY t.user_id ORDER BY t.finished_at, t.id) = 1 AS is_first
-    FROM turns t WHERE t.finished_at IS NOT NULL
+    SELECT t.user_id, t.is_candidate, t.seen_at, {", ".join(f"{fact} AS {m.value}" for m, fact in _FACTS.items())},
+           row_number() OVER (PARTITION BY t.user_id ORDER BY t.seen_at, t.id) = 1 AS is_first
+    FROM turns t WHERE t.seen_at <= now()
 ), users AS (
     SELECT user_id, is_candidate, count(*) AS turns, {_each("count(*) FILTER (WHERE {metric}) AS {metric}")}
     FROM facts GROUP BY user_id, is_candidate
@@ -134,7 +140,7 @@ WITH opened AS MATERIALIZED (
                'bad_turns', jsonb_build_object({_each("'{metric}', sum({metric})")})) AS figures
     FROM users GROUP BY is_candidate
 ), minutes AS (
-    SELECT date_bin('1 minute', finished_at, %(since)s) AS at, jsonb_build_object(
+    SELECT date_bin('1 minute', seen_at, %(since)s) AS at, jsonb_build_object(
                'stable_turns', count(*) FILTER (WHERE NOT is_candidate),
                'stable_bad', jsonb_build_object(
                    {_each("'{metric}', count(*) FILTER (WHERE {metric} AND NOT is_candidate)")}),

@@ -28,8 +28,8 @@ from typing import Final
 
 
 class DeploymentMetric(StrEnum):
-    """What a turn can be, yes or no. `slow`: its first word came later than the 95th percentile of the baseline before
-    the deployment; `dear`: it cost more than the 90th."""
+    """What a turn can be, yes or no. `slow`: its first word came, or is to come, later than the 95th percentile of the
+    baseline before the deployment; `dear`: it cost more than the 90th; each and a tenth."""
 
     FAILED = "failed"
     SLOW = "slow"

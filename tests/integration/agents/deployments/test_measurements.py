@@ -103,12 +103,39 @@ def test_each_metric_is_what_it_says(deployment: Deployment) -> None:
     assert (candidate.users, candidate.turns) == (1, 12)
     assert candidate.bad_turns == {
         DeploymentMetric.FAILED: 2,
-        DeploymentMetric.SLOW: 1,
+        # And the four that ended after three seconds without a word.
+        DeploymentMetric.SLOW: 5,
         DeploymentMetric.DEAR: 1,
         DeploymentMetric.HANDED_OFF: 1,
         DeploymentMetric.RATED_DOWN: 1,
     }
     assert set(candidate.bad_users.values()) == {1}
+
+
+def test_a_turn_that_waits_for_its_first_word_is_slow_before_it_ends(deployment: Deployment) -> None:
+    """A release whose models do not answer, so that its turns wait for them, is not one without traffic."""
+    ada = person("ada")
+    for status in ("queued", "retry_wait", "waiting", "running"):
+        turn = talk(ada, deployment.candidate, opened=since(deployment, 10), first_word=None)
+        Turn.objects.filter(pk=turn.pk).delete()
+        open_turn(turn, status)
+    assert arms(deployment)[0].bad_turns[DeploymentMetric.SLOW] == 2
+    assert arms(deployment)[0].turns == 2
+    deployment.reference = {"slow_seconds": 3_600.0, "dear_usd": None}
+    assert arms(deployment)[0].turns == 0
+    deployment.reference = {"slow_seconds": None, "dear_usd": None}
+    assert arms(deployment)[0].turns == 0
+
+
+def open_turn(turn: Turn, status: str) -> None:
+    """The same turn, not ended yet."""
+    turn.status, turn.finished_at = status, None
+    if status in ("waiting", "retry_wait"):
+        turn.available_at = now()
+        turn.wait_reason = "budget" if status == "waiting" else ""
+    if status == "running":
+        turn.lease_expires_at = now()
+    turn.save(force_insert=True)
 
 
 def test_a_handoff_is_that_of_the_turn_before_it(deployment: Deployment) -> None:
