@@ -114,7 +114,7 @@ def test_each_metric_is_what_it_says(deployment: Deployment) -> None:
 
 def test_a_turn_that_waits_for_its_first_word_is_slow_before_it_ends(deployment: Deployment) -> None:
     """A release whose models do not answer, so that its turns wait for them, is not one without traffic."""
-    ada = person("ada")
+    ada = next(users(deployment, of_candidate=True))
     for status in ("queued", "retry_wait", "waiting", "running"):
         turn = talk(ada, deployment.candidate, opened=since(deployment, 10), first_word=None)
         Turn.objects.filter(pk=turn.pk).delete()
