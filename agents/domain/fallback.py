@@ -130,15 +130,17 @@ def next_attempt(
     if not failures:
         return _first(routes, failures, situation)
     last = failures[-1]
-    # After a route that the chain no longer names, the chain begins from its start.
-    following = routes[routes.index(last.route) + 1 :] if last.route in routes else routes
+    # A route that the chain no longer names, such as one of another release, is not asked again: the chain begins from
+    # its start.
+    is_in_chain = last.route in routes
+    following = routes[routes.index(last.route) + 1 :] if is_in_chain else routes
     match _recovery(last.error_class):
-        case Recovery.RETRY:
+        case Recovery.RETRY if is_in_chain:
             return _retry(failures, following, policy, situation)
-        case Recovery.NEXT_ROUTE | Recovery.REST_CREDENTIAL | Recovery.FALL_BACK:
-            return _first(following, failures, situation)
-        case Recovery.COMPRESS:
+        case Recovery.COMPRESS if is_in_chain:
             return _widen_or_compress(failures, following, situation)
+        case Recovery.RETRY | Recovery.COMPRESS | Recovery.NEXT_ROUTE | Recovery.REST_CREDENTIAL | Recovery.FALL_BACK:
+            return _first(following, failures, situation)
     return GiveUp(Reason.ERROR_CLASS)
 
 

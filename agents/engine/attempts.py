@@ -255,7 +255,7 @@ class Attempts:
 
     def _open_routes(self, refused: Collection[str] = ()) -> frozenset[str]:
         chain, guard = self._context.release.model_chain, self._services.routes
-        return frozenset(route for route in chain if route in refused or guard.blocked_until(route) is not None)
+        return frozenset(refused) | {route for route in chain if guard.blocked_until(route) is not None}
 
     def _remaining_seconds(self) -> float:
         return self.deadline_at - self._loop.time()

@@ -33,6 +33,7 @@ from agents.models import Step
 from agents.runner.reaper import reap
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
+from tests.support.candidates import add_release, pin
 from tests.support.conversations import Conversation, lease_is_over, wake
 from tests.support.scripted import Models, Reply, ScriptedModel, calls, for_ever, says, scripted
 from tests.support.turns import (
@@ -322,6 +323,21 @@ async def test_when_no_route_may_be_asked_the_turn_waits_without_asking_any() ->
     end = await end_of(ada)
     assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 1, None)
     await log(ada)
+
+
+async def test_a_turn_that_waited_on_another_release_asks_the_routes_of_its_own() -> None:
+    """Its release was withdrawn while it waited: the route that had failed is none of the live release's."""
+    ada = await begin(model_chain=[FIRST])
+    guard = Guard({})
+    guard.on_failure = lambda: guard.blocked.update({FIRST: now() + timedelta(seconds=20)})
+    services, model = retrying(FAILS, says("Hello"), routes=guard)
+    assert await run(services) is UnfinishedTurn.PARKED
+
+    await in_db_thread(lambda: pin(ada.row, add_release(ada.row.agent, model_chain=[SECOND])))
+    await woken(ada)
+    async with asyncio.timeout(10):
+        assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
+    assert [request.model for request in model.requests] == ["first", "second"]
 
 
 async def test_nobody_waits_for_a_credential_that_was_refused() -> None:

@@ -182,8 +182,13 @@ def test_a_route_that_stands_there_twice_is_one() -> None:
     assert next_attempt(["a:1", "a:1"], failures("a:1 auth"), POLICY) == GiveUp(Reason.ROUTES)
 
 
-def test_after_a_route_that_the_chain_names_no_more_its_first_is_asked() -> None:
-    assert next_attempt(CHAIN, failures("z:9 auth"), POLICY) == Attempt(2, "a:1", "auth")
+@pytest.mark.parametrize("error_class", ["auth", "transient", "rate_limit", "context_length", "bad_request"])
+def test_after_a_route_that_the_chain_names_no_more_its_first_is_asked(error_class: str) -> None:
+    """Also where a route is asked once more after such an error: this one is of another release, or was too narrow."""
+    failed = [FailedAttempt("z:9", error_class, 1.0)]
+    assert next_attempt(CHAIN, failed, POLICY) == Attempt(2, "a:1", error_class)
+    blocked = Situation(open_routes=frozenset(CHAIN))
+    assert next_attempt(CHAIN, failed, POLICY, blocked) == Postponed(error_class, CHAIN)
 
 
 routes = st.sampled_from(CHAIN)
