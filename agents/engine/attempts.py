@@ -183,12 +183,13 @@ class Attempts:
     # --- what comes next ---
 
     def _failures_before_wait(self, step: StepRecord) -> list[FailedAttempt]:
-        """The failed attempts at this answer before the turn parked, which count. After a lost runner none do: the call
-        is planned anew."""
+        """The failed attempts at this answer before the turn parked, which count, but for those of another release, which
+        was withdrawn meanwhile. After a lost runner none do: the call is planned anew."""
         if not self._context.claim.resumed or self._fallback:
             return []
         failed = failed_calls_before(self._context.steps, step)
-        return [FailedAttempt(call.name, call.error_class) for call in failed]
+        chain = self._context.release.model_chain
+        return [FailedAttempt(call.name, call.error_class) for call in failed if call.name in chain]
 
     async def _plan(self, refused: Collection[str] = ()) -> Decision:
         """The next attempt, with no further pause; `refused` are routes that could not be entered just now."""
