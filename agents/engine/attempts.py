@@ -183,8 +183,8 @@ class Attempts:
     # --- what comes next ---
 
     def _failures_before_wait(self, step: StepRecord) -> list[FailedAttempt]:
-        """The failed attempts at this answer before the turn parked, which count, but for those of another release, which
-        was withdrawn meanwhile. After a lost runner none do: the call is planned anew."""
+        """The failed attempts at this answer before the turn parked, which count, but for those of another release,
+        which was withdrawn meanwhile. After a lost runner none do: the call is planned anew."""
         if not self._context.claim.resumed or self._fallback:
             return []
         failed = failed_calls_before(self._context.steps, step)
