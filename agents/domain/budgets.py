@@ -92,11 +92,15 @@ def describe_exhausted(resets_at: datetime | None, subject: BudgetSubject | None
     return f"{whose} is used up.{again}"
 
 
+CALL_TOO_LARGE = "This needs more than the budget for it allows, also when that begins anew."
+
+
 class RefusalReason(StrEnum):
-    """Why a call gets no money: the budget is used up, the price of its model is unknown, it may not wait for others to
-    settle, or another claim owns its turn by now."""
+    """Why a call gets no money: the budget is used up, the call needs more than all of it, the price of its model is
+    unknown, it may not wait for others to settle, or another claim owns its turn by now."""
 
     EXCEEDED = "exceeded"
+    TOO_LARGE = "too_large"
     PRICE_UNKNOWN = "price_unknown"
     BUSY = "busy"
     LOST = "lost"

@@ -75,6 +75,8 @@ async def reserve_call(
             raise LostTurn
         case Refused(reason=RefusalReason.BUSY):
             raise BudgetExceeded("What is left of a budget is reserved for other calls.")
+        case Refused(reason=RefusalReason.TOO_LARGE):
+            raise BudgetExceeded(f"Budget {reply.budget_id} is smaller than this call.", is_too_large=True)
         case Refused():
             raise BudgetExceeded(f"Budget {reply.budget_id} has too little left.", resets_at=reply.resets_at)
         case MustWait():

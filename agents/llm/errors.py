@@ -7,7 +7,7 @@ from datetime import datetime
 from math import ceil, isnan
 from typing import Any, ClassVar
 
-from agents.domain.budgets import describe_exhausted
+from agents.domain.budgets import CALL_TOO_LARGE, describe_exhausted
 from agents.domain.failures import ErrorClass, Recovery
 from foundation.durations import duration
 from foundation.errors import BandstandError
@@ -146,10 +146,14 @@ class BudgetExceeded(ModelError):
     error_class = ErrorClass.BUDGET_EXCEEDED
     is_of_route = False
 
-    def __init__(self, detail: str | None = None, *, resets_at: datetime | None = None) -> None:
-        """`resets_at` is when the budget begins anew; None where that does not help."""
+    def __init__(
+        self, detail: str | None = None, *, resets_at: datetime | None = None, is_too_large: bool = False
+    ) -> None:
+        """`resets_at` is when the budget begins anew; None where that does not help. `is_too_large`: the call needs
+        more than all of it."""
         super().__init__(detail)
         self.resets_at = resets_at
+        self.is_too_large = is_too_large
 
     @property
     def retry_at(self) -> datetime | None:
@@ -157,8 +161,8 @@ class BudgetExceeded(ModelError):
 
     @property
     def user_detail(self) -> str:
-        """That it is used up, and when it begins anew."""
-        return describe_exhausted(self.resets_at)
+        """That it is used up, and when it begins anew; or that it never was enough."""
+        return CALL_TOO_LARGE if self.is_too_large else describe_exhausted(self.resets_at)
 
 
 class PriceUnknown(ModelError):

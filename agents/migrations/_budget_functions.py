@@ -260,6 +260,11 @@ BEGIN
             END IF;
             window_ids := window_ids || w.id;
             ends_first := least(ends_first, w.ends_at);
+            IF fixed + rate * floor_tokens > b.now_amount THEN
+                -- Not even of an unused one: that it begins anew does not help.
+                reason := 'too_large'; failing := b.id; fails_until := NULL;
+                EXIT;
+            END IF;
             IF fixed + rate * floor_tokens > b.now_amount - w.spent THEN
                 -- Not even if all that is reserved came back.
                 reason := 'exceeded';

@@ -64,7 +64,7 @@ def test_a_call_that_can_never_fit_and_one_without_a_price_are_refused() -> None
     ).replies
     assert isinstance(never, Refused)
     assert never.budget_id == budget.pk
-    assert never.resets_at is not None
+    assert (never.reason, never.resets_at) == (RefusalReason.TOO_LARGE, None), "waiting does not help"
     assert isinstance(unpriced, Refused)
     assert unpriced.reason is RefusalReason.PRICE_UNKNOWN
     assert free == Reserved(None, 100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from django.db.models import F
 
 from agents.budgets.budget_index import BudgetIndex
 from agents.budgets.reservations import settle_and_reserve
@@ -67,6 +68,22 @@ async def test_a_turn_that_can_never_fit_fails_at_once() -> None:
     await in_db_thread(_budget, 0)
     services, model, _ = scripted(says("Hello"))
     ada = await begin()
+    await run(await _with_budgets(services))
+    turn = await turn_of(ada)
+    assert (turn.status, turn.error_class) == (TurnStatus.FAILED, "budget_exceeded")
+    # Nobody is sent to wait for what does not help.
+    assert "needs more than the budget for it allows" in turn.error_detail
+    assert turn.error_retry_at is None
+    assert (await in_db_thread(ada.events))[-1].data["error"] == turn_error(turn)
+    assert not model.requests
+
+
+async def test_a_turn_whose_budget_is_used_up_fails_with_the_time_when_it_begins_anew() -> None:
+    await in_db_thread(_budget, 60)
+    services, model, _ = scripted(says("Hello"))
+    ada = await begin()
+    await in_db_thread(settle_and_reserve, [budget_request(output_tokens=5_890, least_output_tokens=5_890)])
+    await in_db_thread(BudgetWindow.objects.update, spent=F("reserved"), reserved=0)
     await run(await _with_budgets(services))
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class) == (TurnStatus.FAILED, "budget_exceeded")
